@@ -1,0 +1,106 @@
+/*
+ * fuzz_kvfile: the check before LMDB maps a file, and the page walker, over any bytes: once as a whole file, and once as
+ * changes to a small valid one (four bytes each: offset u16, kind, value), so that mere chance gets past the metas.
+ */
+#include "kvfile.h"
+
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "kv_image.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+struct sum {
+    uint64_t n_entries;
+    uint64_t n_bad;
+    uint64_t bytes;
+};
+
+/* Touches every byte, so that sanitizers see a wrong size. */
+static int take_entry(void *user, const uint8_t *key, size_t key_size, const uint8_t *value, size_t value_size)
+{
+    struct sum *sum = user;
+    if (key_size == 0 || key_size > 511)
+        abort();
+    for (size_t i = 0; i < key_size; i++)
+        sum->bytes += key[i];
+    for (size_t i = 0; i < value_size; i++)
+        sum->bytes += value[i];
+    sum->n_entries++;
+    return 0;
+}
+
+static void take_bad(void *user, uint64_t page, const char *reason)
+{
+    struct sum *sum = user;
+    (void)page;
+    sum->n_bad += reason[0] != '\0';
+}
+
+static void read_trees(int fd, bool skip_newest, struct sum *sum)
+{
+    static const char *const names[] = { "rows", "more", "nothing" };
+    struct hti_kvfile *file;
+    struct hti_kvfile_tree tree;
+    if (hti_kvfile_open(fd, skip_newest, "memory", &file, NULL) != 0)
+        return;
+    for (unsigned i = 0; i < sizeof names / sizeof *names; i++)
+        if (hti_kvfile_find_tree(file, names[i], &tree, take_bad, sum, NULL) == 0)
+            (void)hti_kvfile_walk(file, &tree, take_entry, take_bad, sum, NULL);
+    hti_kvfile_close(file);
+}
+
+/* The result of the check, and what both snapshots hold. */
+static int read_file(const uint8_t *data, size_t size, struct sum *sum)
+{
+    int fd = memfd_create("fuzz_kvfile", MFD_CLOEXEC);
+    if (fd < 0 || (size > 0 && write(fd, data, size) != (ssize_t)size))
+        abort();
+    int code = hti_kvfile_check(fd, "memory", NULL);
+    read_trees(fd, false, sum);
+    read_trees(fd, true, sum);
+    close(fd);
+    return code;
+}
+
+static void change(const struct kv_image *image, const uint8_t *order)
+{
+    size_t offset = hti_load_le16(order) % image->size;
+    switch (order[2] % 4) {
+    case 0:
+        image->data[offset] = order[3];
+        break;
+    case 1:
+        image->data[offset] ^= (uint8_t)(1u << order[3] % 8);
+        break;
+    case 2:
+        image->data[offset] = (uint8_t)(image->data[offset] + order[3]);
+        break;
+    default:
+        /* Aim at the headers and offsets, where the structure is. */
+        image->data[offset / image->page_size * image->page_size + offset % 32] = order[3];
+    }
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    struct kv_image image;
+    struct sum sum = { 0, 0, 0 };
+    static bool is_sound;
+
+    (void)read_file(data, size, &sum);
+    kv_init_sample(&image, 512);
+    if (!is_sound) {
+        struct sum all = { 0, 0, 0 };
+        if (read_file(image.data, image.size, &all) != 0 || all.n_entries != 12 || all.n_bad != 0)
+            abort();
+        is_sound = true;
+    }
+    for (size_t i = 0; i + 4 <= size && i < 64; i += 4)
+        change(&image, data + i);
+    (void)read_file(image.data, image.size, &sum);
+    free(image.data);
+    return 0;
+}

@@ -1,0 +1,22 @@
+/*
+ * commit: the way of a write: wait for room, resolve, queue, and be written, synced and applied as part of a group.
+ *
+ * Concurrent callers share one journal write and one sync. A batch becomes visible when it is in the journal, and synced
+ * if its durability asks for it; all batches become visible in the order of their LSNs.
+ */
+#ifndef HTI_COMMIT_H
+#define HTI_COMMIT_H
+
+#include "resolve.h"
+
+/*
+ * Carry out a write. write->record must be sealed; write->cores names the table of each operation. 0 or the documented
+ * codes of htstore_table_insert(); the outcome is in `write`. Frees nothing: call hti_write_release().
+ */
+int hti_commit(struct htstore *store, struct hti_write *write, struct htstore_error *error);
+void hti_write_release(struct hti_write *write);
+
+/* Thread that keeps the promise of HTSTORE_INTERVAL. Argument and result as of pthread_create(). */
+void *hti_commit_run_syncer(void *store);
+
+#endif

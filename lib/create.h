@@ -1,0 +1,15 @@
+/* create: makes a store in one atomic step: built beside its place, synced, renamed. */
+#ifndef HTI_CREATE_H
+#define HTI_CREATE_H
+
+#include "error.h"
+
+#define HTI_CREATE_TMP_SUFFIX ".htstore-tmp" /* "." NAME this: the one name of a store being made, so leftovers cannot pile up */
+
+/*
+ * HTSTORE_EEXIST (something of that name is there), HTSTORE_EBUSY (another process is making it), HTSTORE_ENOTFOUND (no parent folder),
+ * HTSTORE_EINVAL (name, file system), HTSTORE_EREADONLY, HTSTORE_EIO, HTSTORE_ENOSPC, HTSTORE_ENOMEM.
+ */
+int hti_create_store(const char *path, uint32_t flags, struct htstore_error *error);
+
+#endif

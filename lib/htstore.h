@@ -1,0 +1,1112 @@
+/*
+ * htstore.h - libhtstore: a persistent, typed, batched hash table.
+ *
+ * SPDX-License-Identifier: MIT
+ *
+ * A tour
+ * ------
+ *
+ * Open a store (a directory), create a table in it, write and read batches:
+ *
+ *     struct htstore *store;
+ *     struct htstore_table *table;
+ *     struct htstore_error error;
+ *     struct htstore_options options = { .size = sizeof options, .flags = HTSTORE_CREATE };
+ *     int64_t unknown = -1, ids[2], more[] = { 1, 2 };
+ *     struct htstore_bytes words[] = { htstore_string("apple"), htstore_string("pear") };
+ *     struct htstore_schema schema = { .size = sizeof schema, .key_dtype = HTSTORE_STRING,
+ *         .default_value = htstore_scalar(HTSTORE_INT64, &unknown) };
+ *     struct htstore_array keys = htstore_vector(HTSTORE_STRING, words, 2);
+ *     struct htstore_array in = htstore_vector(HTSTORE_INT64, more, 2);
+ *     struct htstore_array out = htstore_vector(HTSTORE_INT64, ids, 2);
+ *
+ *     htstore_open("fruit", &options, &store, &error);
+ *     htstore_table_get_or_create(store, "words", &schema, &table, &error);
+ *     htstore_table_insert(table, &keys, &in, 0, &error);           // durable on return
+ *     htstore_table_lookup(table, &keys, NULL, &out, NULL, &error); // ids = { 1, 2 }
+ *     htstore_table_close(table, NULL);
+ *     htstore_close(store, &error);
+ *
+ * Several operations on several tables as one atomic step: htstore_batch_new(), add to it, htstore_batch_commit().
+ * Walk a table of any size at one instant: htstore_cursor_open(), htstore_cursor_next() until it returns 1.
+ * Read a store that another process owns: htstore_open() with HTSTORE_READONLY, and htstore_refresh() for newer states.
+ *
+ * Conventions
+ * -----------
+ *
+ * - A function that returns int gives 0 when done, 1 for a documented "no more / nothing to do", or a negative
+ *   `enum htstore_status`. When it fails, handles are set to NULL, outputs are untouched and the store is as before;
+ *   exceptions are stated.
+ * - The last argument `error` may be NULL. Otherwise it belongs to the caller, and a failing call fills it (code, errno,
+ *   position, path, a sentence). Each function below lists the codes that are its own. Not repeated there: HTSTORE_EINVAL
+ *   for a NULL or closed handle, for an options struct whose `size` is 0, and for any call on the parent's store in a
+ *   forked child (no file is touched).
+ * - Arrays are row-major. `S` is the shape of the `keys` argument, `++` joins shapes. Dtype and shape are always
+ *   checked, nothing is converted, nothing is broadcast unless stated.
+ * - All checks of a call come before its first effect.
+ * - Any thread may use any handle at any time, and any number of calls may run at once, unless a function says otherwise.
+ *   A handle must not be closed while another thread uses it. Handles do not survive fork().
+ * - Callbacks run with no lock of the library held; they must not call into the same store.
+ */
+#ifndef HTSTORE_H
+#define HTSTORE_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/** The version of this header; configure.ac reads it from here. Semantic versioning. */
+#define HTSTORE_VERSION_MAJOR 0
+#define HTSTORE_VERSION_MINOR 1
+#define HTSTORE_VERSION_PATCH 0
+#define HTSTORE_VERSION "0.1.0"
+
+#if defined(__GNUC__) || defined(__clang__)
+#define HTSTORE_API __attribute__((visibility("default")))
+#else
+#define HTSTORE_API
+#endif
+
+/* ---------------------------------------------------------------------------------------------------------------- */
+/* Limits                                                                                                            */
+/* ---------------------------------------------------------------------------------------------------------------- */
+
+#define HTSTORE_MAX_RANK 8                     /**< dimensions of a value shape or of `keys` */
+#define HTSTORE_MAX_NAME_SIZE 65535            /**< bytes of a name */
+#define HTSTORE_MAX_ROW_SIZE (256u << 20)      /**< bytes of a row: key plus whole value, encoded */
+#define HTSTORE_MAX_BATCH_SIZE (512u << 20)    /**< bytes of one batch, encoded; a batch is never split */
+#define HTSTORE_MAX_BATCH_ROWS (1u << 28)      /**< rows of one writing call or batch */
+
+/* ---------------------------------------------------------------------------------------------------------------- */
+/* Status codes and errors                                                                                           */
+/* ---------------------------------------------------------------------------------------------------------------- */
+
+/** What functions return. Values are stable; new ones may be added, so treat an unknown negative one as a failure. */
+enum htstore_status {
+    HTSTORE_OK = 0,
+    HTSTORE_EINVAL = -1,      /**< an argument that is wrong in itself */
+    HTSTORE_ETYPE = -2,       /**< wrong dtype; text that is not text */
+    HTSTORE_ESHAPE = -3,      /**< wrong shape or rank */
+    HTSTORE_EEXIST = -4,      /**< name or key already used; refused overwrite */
+    HTSTORE_ENOTFOUND = -5,   /**< no such name, key or file */
+    HTSTORE_ECONFLICT = -6,   /**< same name, other kind or schema; keys whose stored forms collide */
+    HTSTORE_EBUSY = -7,       /**< locked by another owner, open handles, a state that will pass */
+    HTSTORE_EREFERENCED = -8, /**< drop of an object that a mapping holds */
+    HTSTORE_EREADONLY = -9,   /**< write to a read-only store */
+    HTSTORE_EFORMAT = -10,    /**< not our file */
+    HTSTORE_EVERSION = -11,   /**< a format newer than this library */
+    HTSTORE_ECORRUPT = -12,   /**< damaged data */
+    HTSTORE_EIO = -13,        /**< the system reported an I/O error */
+    HTSTORE_ENOSPC = -14,     /**< no space; nothing was applied, retry later */
+    HTSTORE_ENOMEM = -15,     /**< no memory, or another limit of the process; retry later */
+    HTSTORE_ECANCELED = -16   /**< the caller's callback stopped a long operation */
+};
+
+/** Text of one refusal or failure. Owned by the caller, needs no initialisation and no release. */
+struct htstore_error {
+    int32_t code;        /**< the value that was returned */
+    int32_t sys_errno;   /**< errno of the system call that failed, or 0 */
+    int64_t index;       /**< flat index of the row at fault, or -1 */
+    uint64_t offset;     /**< byte offset in `path` where a file is damaged, else 0 */
+    char path[256];      /**< file concerned, possibly shortened at the front; empty if none */
+    char message[512];   /**< one sentence, UTF-8; bytes of names and keys that are not printable are escaped */
+    uint64_t reserved[4];/**< set to 0 */
+};
+
+/**
+ * The meaning of a status code, in a few words.
+ *
+ * @param code  [in] any value
+ * @return a static string, never NULL; owned by the library
+ * @par Errors
+ * None.
+ * @par Threads
+ * Any.
+ * @since 0.1
+ */
+HTSTORE_API const char *htstore_strerror(int code);
+
+/**
+ * The version of the library that runs, as text such as "0.1.0".
+ *
+ * @return a static string; owned by the library
+ * @par Errors
+ * None.
+ * @par Threads
+ * Any.
+ * @since 0.1
+ */
+HTSTORE_API const char *htstore_version(void);
+
+/**
+ * The version of the library that runs, as a number: major * 10000 + minor * 100 + patch.
+ *
+ * @return the number
+ * @par Errors
+ * None.
+ * @par Threads
+ * Any.
+ * @since 0.1
+ */
+HTSTORE_API uint32_t htstore_version_number(void);
+
+/**
+ * The versions of what the library was built on and of the formats that it writes, for bug reports.
+ *
+ * @return a static string such as "liblmdb 0.9.24, libzstd 1.5.4, libxxhash 0.8.1; store format 1, journal format 1";
+ *         owned by the library
+ * @par Errors
+ * None.
+ * @par Threads
+ * Any.
+ * @since 0.1
+ */
+HTSTORE_API const char *htstore_build_info(void);
+
+/* ---------------------------------------------------------------------------------------------------------------- */
+/* Dtypes and arrays                                                                                                 */
+/* ---------------------------------------------------------------------------------------------------------------- */
+
+/** Element types. Values are stored in files and never change. */
+enum htstore_dtype {
+    HTSTORE_INT8 = 1,
+    HTSTORE_INT16 = 2,
+    HTSTORE_INT32 = 3,
+    HTSTORE_INT64 = 4,
+    HTSTORE_UINT8 = 5,
+    HTSTORE_UINT16 = 6,
+    HTSTORE_UINT32 = 7,
+    HTSTORE_UINT64 = 8,
+    HTSTORE_BOOL = 9,      /**< one byte, 0 or 1 */
+    HTSTORE_FLOAT16 = 10,  /**< values only; opaque */
+    HTSTORE_BFLOAT16 = 11, /**< values only; opaque */
+    HTSTORE_FLOAT32 = 12,
+    HTSTORE_FLOAT64 = 13,
+    HTSTORE_STRING = 14    /**< elements are struct htstore_bytes */
+};
+
+/** One element of dtype string: bytes, not text. `data` may be NULL when `size` is 0. */
+struct htstore_bytes {
+    const void *data;
+    size_t size; /**< bytes */
+};
+
+struct htstore_arena;
+
+/**
+ * A view of an array: the caller's memory, described. Row-major.
+ *
+ * As an output its dtype and shape say what the caller's memory holds, and must be what the call yields. For outputs of
+ * dtype string `data` is the caller's array of struct htstore_bytes, and the bytes themselves go to `arena`.
+ */
+struct htstore_array {
+    uint32_t dtype;                    /**< enum htstore_dtype */
+    uint32_t rank;                     /**< 0 (a scalar) to HTSTORE_MAX_RANK */
+    int64_t shape[HTSTORE_MAX_RANK];   /**< the first `rank` count, each >= 0 */
+    void *data;                        /**< elements; may be NULL if there are none; inputs are not written */
+    struct htstore_arena *arena;       /**< outputs of dtype string only; otherwise ignored */
+};
+
+/** A view of one scalar. */
+static inline struct htstore_array htstore_scalar(uint32_t dtype, const void *data)
+{
+    struct htstore_array a;
+    memset(&a, 0, sizeof a);
+    a.dtype = dtype;
+    a.data = (void *)(uintptr_t)data;
+    return a;
+}
+
+/** A view of `n` elements, shape [n]. */
+static inline struct htstore_array htstore_vector(uint32_t dtype, const void *data, size_t n)
+{
+    struct htstore_array a = htstore_scalar(dtype, data);
+    a.rank = 1;
+    a.shape[0] = (int64_t)n;
+    return a;
+}
+
+/** A view of `rows` by `columns` elements, shape [rows, columns]. */
+static inline struct htstore_array htstore_matrix(uint32_t dtype, const void *data, size_t rows, size_t columns)
+{
+    struct htstore_array a = htstore_vector(dtype, data, rows);
+    a.rank = 2;
+    a.shape[1] = (int64_t)columns;
+    return a;
+}
+
+/** The bytes of a C string, without its NUL. */
+static inline struct htstore_bytes htstore_string(const char *text)
+{
+    struct htstore_bytes b;
+    b.data = text;
+    b.size = strlen(text);
+    return b;
+}
+
+/**
+ * The name of a dtype, as used in messages: "int64".
+ *
+ * @param dtype  [in] enum htstore_dtype
+ * @return a static string, NULL if there is no such dtype; owned by the library
+ * @par Errors
+ * None.
+ * @par Threads
+ * Any.
+ * @since 0.1
+ */
+HTSTORE_API const char *htstore_dtype_name(uint32_t dtype);
+
+/**
+ * The dtype of that name.
+ *
+ * @param name  [in] such as "int64"; NULL is no name
+ * @return enum htstore_dtype, or 0 if there is none
+ * @par Errors
+ * None.
+ * @par Threads
+ * Any.
+ * @since 0.1
+ */
+HTSTORE_API uint32_t htstore_dtype_from_name(const char *name);
+
+/**
+ * The size of one element in the caller's arrays.
+ *
+ * @param dtype  [in] enum htstore_dtype
+ * @return bytes; sizeof (struct htstore_bytes) for string; 0 if there is no such dtype
+ * @par Errors
+ * None.
+ * @par Threads
+ * Any.
+ * @since 0.1
+ */
+HTSTORE_API size_t htstore_dtype_size(uint32_t dtype);
+
+/* ---------------------------------------------------------------------------------------------------------------- */
+/* Arenas: memory for outputs of unknown size                                                                        */
+/* ---------------------------------------------------------------------------------------------------------------- */
+
+/**
+ * Make an empty arena. What calls put into it stays valid until it is reset or freed.
+ *
+ * @param arena  [out] the arena; the caller frees it with htstore_arena_free()
+ * @param error  [out] may be NULL
+ * @return 0, or HTSTORE_ENOMEM, HTSTORE_EINVAL
+ * @par Threads
+ * Any. One arena serves one call at a time.
+ * @since 0.1
+ */
+HTSTORE_API int htstore_arena_new(struct htstore_arena **arena, struct htstore_error *error);
+
+/**
+ * Forget everything in the arena; its memory is kept for reuse, up to 1 MiB.
+ *
+ * @param arena  [in] NULL does nothing
+ * @par Errors
+ * None.
+ * @par Threads
+ * Not while another call uses it.
+ * @since 0.1
+ */
+HTSTORE_API void htstore_arena_reset(struct htstore_arena *arena);
+
+/**
+ * Release the arena and all that is in it.
+ *
+ * @param arena  [in] NULL does nothing
+ * @par Errors
+ * None.
+ * @par Threads
+ * Not while another call uses it.
+ * @since 0.1
+ */
+HTSTORE_API void htstore_arena_free(struct htstore_arena *arena);
+
+/* ---------------------------------------------------------------------------------------------------------------- */
+/* Stores                                                                                                            */
+/* ---------------------------------------------------------------------------------------------------------------- */
+
+struct htstore;
+
+/** When an acknowledged batch survives a power cut. A killed process loses nothing in any mode. */
+enum htstore_durability {
+    HTSTORE_DEFAULT_DURABILITY = 0, /**< what the store was opened with */
+    HTSTORE_SYNC = 1,     /**< when the call returns; concurrent callers share one sync. The default of a store */
+    HTSTORE_INTERVAL = 2, /**< at most `interval_ms` after it returns */
+    HTSTORE_LAZY = 3      /**< at the next flush, htstore_sync() or SYNC call: for bulk loads */
+};
+
+/** Bits of htstore_options.flags. An unknown bit is HTSTORE_EINVAL. */
+#define HTSTORE_CREATE 0x01u              /**< create the store if the path does not exist */
+#define HTSTORE_EXCLUSIVE 0x02u           /**< with CREATE: fail with HTSTORE_EEXIST if it exists */
+#define HTSTORE_READONLY 0x04u            /**< read beside an owner, or without one; never creates anything */
+#define HTSTORE_ALLOW_ANY_FILESYSTEM 0x08u/**< also on network and other file systems whose locks or syncs are doubtful */
+#define HTSTORE_ALLOW_SHARED_FOLDER 0x10u /**< also a store folder that group or others may write */
+#define HTSTORE_NO_PRELOAD 0x20u          /**< do not load tables into memory when they are opened: short visits */
+
+/** Levels of log lines. */
+enum htstore_log_level {
+    HTSTORE_LOG_ERROR = 1,
+    HTSTORE_LOG_WARNING = 2,
+    HTSTORE_LOG_INFO = 3
+};
+
+/**
+ * Receives one log line.
+ *
+ * @param user     [in] htstore_options.log_user
+ * @param level    [in] enum htstore_log_level
+ * @param module   [in] part of the library, such as "journal"; valid during the call
+ * @param message  [in] one sentence; valid during the call
+ */
+typedef void (*htstore_log_fn)(void *user, int32_t level, const char *module, const char *message);
+
+/**
+ * Told, from the flusher's thread, that an open cursor or reader keeps the file from shrinking or growing.
+ *
+ * @param user    [in] htstore_options.slow_reader_user
+ * @param age_ms  [in] how long the oldest open cursor of this process has been open, ms
+ * @param lag     [in] how many committed LMDB transactions its view is behind
+ */
+typedef void (*htstore_slow_reader_fn)(void *user, uint64_t age_ms, uint64_t lag);
+
+/** How to open a store. Zero in a field means its default. Fields are only ever appended. */
+struct htstore_options {
+    uint32_t size;              /**< sizeof (struct htstore_options) */
+    uint32_t flags;             /**< HTSTORE_CREATE … */
+    uint32_t durability;        /**< enum htstore_durability; default HTSTORE_SYNC */
+    uint32_t interval_ms;       /**< for HTSTORE_INTERVAL, ms, 2 to 3600000; default 100 */
+    uint32_t lock_timeout_ms;   /**< how long to wait for another owner, ms; default 0: not at all */
+    uint32_t max_open_tables;   /**< LMDB databases open at once, 8 to 4096; default 128 */
+    uint32_t flush_age_ms;      /**< flush rows not later than this after they were written, ms; default 5000 */
+    uint32_t slow_reader_ms;    /**< a cursor open for longer is reported, ms; default 60000 */
+    uint64_t map_size;          /**< address space reserved for data.mdb, bytes; default 1 TiB. It grows by itself */
+    uint64_t cache_bytes;       /**< memory for tables held in memory, bytes; default a quarter of physical memory */
+    uint64_t delta_bytes;       /**< memory for rows not yet flushed, bytes, >= 64 KiB; default 64 MiB. At 3/4 of it a
+                                     flush starts, at the whole of it writers wait */
+    uint64_t segment_bytes;     /**< size of a journal segment, bytes, 64 KiB to 1 GiB; default 64 MiB */
+    htstore_log_fn log;         /**< NULL: silent */
+    void *log_user;
+    htstore_slow_reader_fn slow_reader; /**< NULL: none */
+    void *slow_reader_user;
+};
+
+/**
+ * Open a store: recover what a crash left, then be its owner; or, with HTSTORE_READONLY, a reader.
+ *
+ * One process owns a store at a time. A reader sees a flushed state of the owner, a prefix of its history, and keeps
+ * seeing that same state until htstore_refresh(). A directory is opened at most once in a process.
+ *
+ * With HTSTORE_CREATE the new store is built beside `path` and renamed into place: it exists whole or not at all.
+ *
+ * @param path     [in]  directory of the store; borrowed for the call
+ * @param options  [in]  NULL = all defaults
+ * @param store    [out] the store; close it with htstore_close()
+ * @param error    [out] may be NULL
+ * @return 0, or HTSTORE_ENOTFOUND (no such directory), HTSTORE_EEXIST (exists, with HTSTORE_EXCLUSIVE), HTSTORE_EFORMAT (not
+ *         a store, e.g. a file), HTSTORE_EVERSION, HTSTORE_ECORRUPT (path and offset say where), HTSTORE_EBUSY (owned by
+ *         another process, which the message names; already open in this one; a reader found a state that only an owner
+ *         can finish), HTSTORE_EREADONLY (no permission to write), HTSTORE_EINVAL (option out of range, unsafe folder or
+ *         file system), HTSTORE_EIO, HTSTORE_ENOSPC, HTSTORE_ENOMEM
+ * @par Threads
+ * Any.
+ * @since 0.1
+ */
+HTSTORE_API int htstore_open(const char *path, const struct htstore_options *options, struct htstore **store,
+                             struct htstore_error *error);
+
+/**
+ * Flush everything to LMDB, release the lock and free the store. NULL does nothing.
+ *
+ * If the flush fails, the store is closed all the same and nothing acknowledged is lost: the journal keeps it, and the
+ * next open replays it. The code then says why.
+ *
+ * @param store  [in]  the store; not usable afterwards, unless HTSTORE_EBUSY was returned
+ * @param error  [out] may be NULL
+ * @return 0, or HTSTORE_EBUSY (handles, batches or cursors are open: nothing was closed), HTSTORE_EIO, HTSTORE_ENOSPC,
+ *         HTSTORE_ENOMEM, HTSTORE_ECORRUPT (closed; the last flush failed)
+ * @par Threads
+ * Not while another thread uses the store.
+ * @since 0.1
+ */
+HTSTORE_API int htstore_close(struct htstore *store, struct htstore_error *error);
+
+/**
+ * Make every acknowledged write durable. Does nothing on a read-only store.
+ *
+ * @param store  [in]  open store
+ * @param error  [out] may be NULL
+ * @return 0, or HTSTORE_EIO (the store takes no more writes until it is reopened)
+ * @par Threads
+ * Any number at once.
+ * @since 0.1
+ */
+HTSTORE_API int htstore_sync(struct htstore *store, struct htstore_error *error);
+
+/**
+ * Bring every acknowledged write into LMDB, where readers see it; makes it durable too.
+ *
+ * @param store  [in]  open store
+ * @param error  [out] may be NULL
+ * @return 0, or HTSTORE_EREADONLY, HTSTORE_EIO, HTSTORE_ENOSPC, HTSTORE_ENOMEM, HTSTORE_ECORRUPT, HTSTORE_EBUSY (the map must grow and
+ *         an open cursor forbids it). After HTSTORE_ENOSPC, HTSTORE_ENOMEM and HTSTORE_EBUSY nothing is lost and a later
+ *         call may succeed.
+ * @par Threads
+ * Any number at once.
+ * @since 0.1
+ */
+HTSTORE_API int htstore_flush(struct htstore *store, struct htstore_error *error);
+
+/**
+ * On a read-only store: move to the newest flushed state of the owner. On an owned store: nothing to do.
+ *
+ * Open cursors keep the state that they were opened with.
+ *
+ * @param store  [in]  open store
+ * @param error  [out] may be NULL
+ * @return 0 if a newer state is seen now; 1 if there is none; HTSTORE_EBUSY (the owner is in the middle of a flush and
+ *         stayed there for a second, or died there: the old state is kept), HTSTORE_ECORRUPT, HTSTORE_EIO, HTSTORE_ENOMEM
+ * @par Threads
+ * Any; calls that run meanwhile see the old or the new state.
+ * @since 0.1
+ */
+HTSTORE_API int htstore_refresh(struct htstore *store, struct htstore_error *error);
+
+/** Counters of a store. Fields are only ever appended. */
+struct htstore_stats {
+    uint32_t size;              /**< [in] sizeof (struct htstore_stats) */
+    uint32_t readonly;          /**< 1 for a reader */
+    uint8_t store_id[16];       /**< random, given at creation */
+    uint64_t visible_lsn;       /**< last batch that lookups see; LSNs count batches from 1 */
+    uint64_t durable_lsn;       /**< last batch known to be on disk */
+    uint64_t applied_lsn;       /**< last batch that LMDB holds */
+    uint64_t n_tables;          /**< tables in the catalogue, anonymous ones included */
+    uint64_t n_rows;            /**< rows of all tables */
+    uint64_t lookup_hits;       /**< keys looked up and found, since open */
+    uint64_t lookup_misses;     /**< keys looked up and absent, since open */
+    uint64_t batches;           /**< batches written since open */
+    uint64_t syncs;             /**< journal syncs since open */
+    uint64_t flushes;           /**< completed flushes since open */
+    uint64_t flush_transactions;/**< LMDB transactions that they took */
+    uint64_t map_growths;       /**< times the map grew since open */
+    uint64_t replayed_records;  /**< journal records replayed by the open */
+    uint64_t delta_bytes;       /**< memory of rows not yet flushed */
+    uint64_t delta_rows;        /**< rows not yet flushed, overwritten ones included */
+    uint64_t cache_bytes;       /**< memory of tables held in memory */
+    uint64_t journal_bytes;     /**< size of the journal's files */
+    uint64_t data_bytes;        /**< size of data.mdb */
+    uint64_t map_size;          /**< address space reserved for it */
+    uint64_t open_handles;      /**< open tables, batches and cursors */
+};
+
+/**
+ * Read the counters of a store.
+ *
+ * @param store  [in]  open store
+ * @param stats  [in,out] caller's; `size` set by the caller, at most that many bytes are written
+ * @param error  [out] may be NULL
+ * @return 0, or HTSTORE_EIO, HTSTORE_EINVAL
+ * @par Threads
+ * Any number at once. The values are read one after the other, except that visible >= durable, visible >= applied holds.
+ * @since 0.1
+ */
+HTSTORE_API int htstore_stats(struct htstore *store, struct htstore_stats *stats, struct htstore_error *error);
+
+/** Kinds of objects. Values are stored in files. */
+enum htstore_kind {
+    HTSTORE_KIND_TABLE = 1
+};
+
+/** What htstore_list() tells of one object. Memory of names belongs to the arena. */
+struct htstore_object {
+    uint64_t id;                /**< never reused in its store */
+    const char *name;           /**< NULL for an anonymous object */
+    uint32_t kind;              /**< enum htstore_kind */
+    uint32_t flags;             /**< HTSTORE_NO_CHECKPOINT, HTSTORE_ANONYMOUS */
+    uint32_t key_dtype;         /**< tables */
+    uint32_t value_dtype;       /**< tables */
+    uint32_t value_rank;        /**< tables */
+    uint32_t reserved;          /**< 0 */
+    int64_t value_shape[HTSTORE_MAX_RANK];
+    uint64_t n_rows;            /**< tables: exact at the instant of the call */
+    uint64_t stored_bytes;      /**< bytes of its pages in data.mdb, as of the last flush */
+};
+
+/**
+ * List the named objects of the store, in ascending order of the bytes of their names.
+ *
+ * @param store    [in]  open store
+ * @param arena    [in]  holds the result until it is reset or freed
+ * @param objects  [out] array of n objects; memory of the arena
+ * @param n        [out] their number
+ * @param error    [out] may be NULL
+ * @return 0, or HTSTORE_ENOMEM, HTSTORE_EIO, HTSTORE_ECORRUPT
+ * @par Threads
+ * Any number at once.
+ * @since 0.1
+ */
+HTSTORE_API int htstore_list(struct htstore *store, struct htstore_arena *arena, const struct htstore_object **objects,
+                             uint64_t *n, struct htstore_error *error);
+
+/* ---------------------------------------------------------------------------------------------------------------- */
+/* Tables                                                                                                            */
+/* ---------------------------------------------------------------------------------------------------------------- */
+
+struct htstore_table;
+
+/** Bits of htstore_schema.flags. An unknown bit is HTSTORE_EINVAL. */
+#define HTSTORE_NO_CHECKPOINT 0x01u /**< checkpoints hold only the schema of this table */
+#define HTSTORE_ANONYMOUS 0x02u     /**< no name; lives as long as a handle is open */
+
+/** What a table is. Given at creation, kept in the store, never changed. */
+struct htstore_schema {
+    uint32_t size;      /**< sizeof (struct htstore_schema) */
+    uint32_t flags;     /**< HTSTORE_NO_CHECKPOINT, HTSTORE_ANONYMOUS */
+    uint32_t key_dtype; /**< any dtype but float16 and bfloat16 */
+    uint32_t reserved;  /**< 0 */
+    uint32_t value_dtype;  /**< must equal default_value.dtype; 0 = that one */
+    uint32_t reserved2; /**< 0 */
+    struct htstore_array default_value; /**< its shape is the value shape; required: `dtype` 0 is HTSTORE_EINVAL */
+};
+
+/**
+ * Create a table. Durable on return, in every mode.
+ *
+ * @param store   [in]  owned store
+ * @param name    [in]  UTF-8 text, 1 to HTSTORE_MAX_NAME_SIZE bytes; NULL exactly with HTSTORE_ANONYMOUS
+ * @param schema  [in]  borrowed for the call
+ * @param table   [out] handle; close it with htstore_table_close()
+ * @param error   [out] may be NULL
+ * @return 0, or HTSTORE_EEXIST (the name is used, whatever the schema), HTSTORE_EINVAL (name or flags, no default value, unknown
+ *         dtype, a row too large), HTSTORE_ETYPE (name is not UTF-8; impossible key dtype; default of another dtype), HTSTORE_ESHAPE
+ *         (shape of the default value), HTSTORE_EREADONLY, HTSTORE_EIO, HTSTORE_ENOSPC, HTSTORE_ENOMEM
+ * @par Threads
+ * Any number at once.
+ * @since 0.1
+ */
+HTSTORE_API int htstore_table_create(struct htstore *store, const char *name, const struct htstore_schema *schema,
+                                     struct htstore_table **table, struct htstore_error *error);
+
+/**
+ * Open an existing table. All handles of one table show the same contents.
+ *
+ * @param store     [in]  open store
+ * @param name      [in]  UTF-8 text
+ * @param expected  [in]  NULL, or the schema that the table must have
+ * @param table     [out] handle; close it with htstore_table_close()
+ * @param error     [out] may be NULL
+ * @return 0, or HTSTORE_ENOTFOUND, HTSTORE_ECONFLICT (another kind or schema; the message names both), HTSTORE_EINVAL,
+ *         HTSTORE_ETYPE, HTSTORE_ESHAPE (name or expected schema), HTSTORE_ECORRUPT (its rows are damaged), HTSTORE_EIO,
+ *         HTSTORE_ENOMEM
+ * @par Threads
+ * Any number at once.
+ * @since 0.1
+ */
+HTSTORE_API int htstore_table_open(struct htstore *store, const char *name, const struct htstore_schema *expected,
+                                   struct htstore_table **table, struct htstore_error *error);
+
+/**
+ * Open the table of that name and schema, or create it. Concurrent calls create one table.
+ *
+ * @param store   [in]  owned store; on a read-only one only opening succeeds
+ * @param name    [in]  as in htstore_table_create()
+ * @param schema  [in]  borrowed for the call
+ * @param table   [out] handle; close it with htstore_table_close()
+ * @param error   [out] may be NULL
+ * @return 0, or HTSTORE_ECONFLICT (exists with another kind or schema; the message names both), otherwise as
+ *         htstore_table_create() and htstore_table_open()
+ * @par Threads
+ * Any number at once.
+ * @since 0.1
+ */
+HTSTORE_API int htstore_table_get_or_create(struct htstore *store, const char *name, const struct htstore_schema *schema,
+                                            struct htstore_table **table, struct htstore_error *error);
+
+/**
+ * Remove a named table with its contents. Durable on return.
+ *
+ * @param store  [in]  owned store
+ * @param name   [in]  its name
+ * @param error  [out] may be NULL
+ * @return 0, or HTSTORE_ENOTFOUND, HTSTORE_EBUSY (a handle or cursor of it is open), HTSTORE_EREFERENCED (a mapping holds it),
+ *         HTSTORE_EREADONLY, HTSTORE_EINVAL, HTSTORE_ETYPE (name), HTSTORE_EIO, HTSTORE_ENOSPC, HTSTORE_ENOMEM
+ * @par Threads
+ * Any number at once.
+ * @since 0.1
+ */
+HTSTORE_API int htstore_table_drop(struct htstore *store, const char *name, struct htstore_error *error);
+
+/**
+ * Close a handle. NULL does nothing. The last handle of an anonymous table deletes it.
+ *
+ * @param table  [in]  the handle; not usable afterwards, unless HTSTORE_EBUSY was returned
+ * @param error  [out] may be NULL
+ * @return 0, or HTSTORE_EBUSY (a cursor of this handle is open, or a batch holds operations on it)
+ * @par Threads
+ * Not while another thread uses the handle.
+ * @since 0.1
+ */
+HTSTORE_API int htstore_table_close(struct htstore_table *table, struct htstore_error *error);
+
+/**
+ * The name of a table.
+ *
+ * @param table  [in] open table
+ * @return NUL-terminated, valid while the handle is open; NULL for an anonymous table, or a bad handle
+ * @par Errors
+ * None.
+ * @par Threads
+ * Any number at once.
+ * @since 0.1
+ */
+HTSTORE_API const char *htstore_table_name(const struct htstore_table *table);
+
+/**
+ * The number of a table, never reused in its store; equal for all handles of one table.
+ *
+ * @param table  [in] open table
+ * @return the number, >= 1; 0 for a bad handle
+ * @par Errors
+ * None.
+ * @par Threads
+ * Any number at once.
+ * @since 0.1
+ */
+HTSTORE_API uint64_t htstore_table_id(const struct htstore_table *table);
+
+/**
+ * The dtype of its keys.
+ *
+ * @param table  [in] open table
+ * @return enum htstore_dtype; 0 for a bad handle
+ * @par Errors
+ * None.
+ * @par Threads
+ * Any number at once.
+ * @since 0.1
+ */
+HTSTORE_API uint32_t htstore_table_key_dtype(const struct htstore_table *table);
+
+/**
+ * The dtype of its values.
+ *
+ * @param table  [in] open table
+ * @return enum htstore_dtype; 0 for a bad handle
+ * @par Errors
+ * None.
+ * @par Threads
+ * Any number at once.
+ * @since 0.1
+ */
+HTSTORE_API uint32_t htstore_table_value_dtype(const struct htstore_table *table);
+
+/**
+ * The whole schema of a table.
+ *
+ * @param table   [in]  open table
+ * @param schema  [in,out] caller's; `size` set by the caller. default_value.data belongs to the table and is valid while
+ *                      the handle is open
+ * @param error   [out] may be NULL
+ * @return 0, or HTSTORE_EINVAL
+ * @par Threads
+ * Any number at once.
+ * @since 0.1
+ */
+HTSTORE_API int htstore_table_schema(const struct htstore_table *table, struct htstore_schema *schema,
+                                     struct htstore_error *error);
+
+/** Bits of `flags` of writing calls, beside one enum htstore_durability. */
+#define HTSTORE_ALL_OR_NOTHING 0x10u /**< insert_new: refuse the whole batch if one key is present or occurs twice */
+
+/**
+ * Insert or replace rows. Of equal keys in one batch the last wins.
+ *
+ * @param table   [in]  open table of an owned store
+ * @param keys    [in]  any shape S, dtype htstore_table_key_dtype()
+ * @param values  [in]  shape S ++ value shape
+ * @param flags   [in]  0 or an enum htstore_durability for this call
+ * @param error   [out] may be NULL; `index` is the row at fault
+ * @return 0, or HTSTORE_EREADONLY, HTSTORE_ETYPE, HTSTORE_ESHAPE, HTSTORE_EINVAL (NaN key, bool that is neither 0 nor 1, row or
+ *         batch too large, unknown flag), HTSTORE_ECONFLICT (a key above 490 bytes collides with another in its stored
+ *         form), HTSTORE_ENOSPC, HTSTORE_ENOMEM (nothing applied, retry later), HTSTORE_EIO (this and every later write,
+ *         until reopened), HTSTORE_ECORRUPT
+ * @par Threads
+ * Any number at once; writers take turns and may wait for a flush.
+ * @since 0.1
+ */
+HTSTORE_API int htstore_table_insert(struct htstore_table *table, const struct htstore_array *keys,
+                                     const struct htstore_array *values, uint32_t flags, struct htstore_error *error);
+
+/**
+ * Insert the rows whose keys are absent; never overwrite. Of equal keys in one batch the first wins.
+ *
+ * @param table     [in]  open table of an owned store
+ * @param keys      [in]  any shape S, dtype htstore_table_key_dtype()
+ * @param values    [in]  shape S ++ value shape
+ * @param inserted  [out] S flattened, 1 where the row was inserted, else 0; may be NULL
+ * @param flags     [in]  0 or an enum htstore_durability, and HTSTORE_ALL_OR_NOTHING
+ * @param error     [out] may be NULL; with HTSTORE_EEXIST `index` is the first row refused
+ * @return 0, even if no row was new; or HTSTORE_EEXIST (HTSTORE_ALL_OR_NOTHING only: nothing was inserted), otherwise as
+ *         htstore_table_insert()
+ * @par Threads
+ * As htstore_table_insert(). Of two threads with the same absent key one inserts.
+ * @since 0.1
+ */
+HTSTORE_API int htstore_table_insert_new(struct htstore_table *table, const struct htstore_array *keys,
+                                         const struct htstore_array *values, uint8_t *inserted, uint32_t flags,
+                                         struct htstore_error *error);
+
+/**
+ * Look up rows, and insert those that are absent with their candidate values, in one atomic step.
+ *
+ * Of equal absent keys in one batch the first inserts, the later ones find it.
+ *
+ * @param table       [in]  open table of an owned store
+ * @param keys        [in]  any shape S, dtype htstore_table_key_dtype()
+ * @param candidates  [in]  NULL (the default value), or shape value shape (one for all), or S ++ value shape
+ * @param values      [out] shape S ++ value shape; caller's memory. String bytes go to values->arena
+ * @param found       [out] S flattened, 1 where the key was present; may be NULL
+ * @param flags       [in]  0 or an enum htstore_durability for this call
+ * @param error       [out] may be NULL
+ * @return 0, or as htstore_table_insert(). Outputs are written only on success
+ * @par Threads
+ * As htstore_table_insert().
+ * @since 0.1
+ */
+HTSTORE_API int htstore_table_find_or_insert(struct htstore_table *table, const struct htstore_array *keys,
+                                             const struct htstore_array *candidates, struct htstore_array *values,
+                                             uint8_t *found, uint32_t flags, struct htstore_error *error);
+
+/**
+ * Look up a batch of keys. Never inserts.
+ *
+ * Rows of `values` whose key is absent get the default row. All rows come from one committed state.
+ *
+ * @param table     [in]  open table
+ * @param keys      [in]  any shape S, dtype htstore_table_key_dtype()
+ * @param defaults  [in]  NULL (the table's), or shape value shape (one for all), or S ++ value shape (row i for key i)
+ * @param values    [out] shape S ++ value shape; caller's memory. String bytes go to values->arena
+ * @param found     [out] S flattened, 1 where present, else 0; may be NULL
+ * @param error     [out] may be NULL; `index` is the row at fault
+ * @return 0, or HTSTORE_ETYPE, HTSTORE_ESHAPE, HTSTORE_EINVAL (NaN key, bool that is neither 0 nor 1), HTSTORE_ECORRUPT (a row in
+ *         data.mdb is damaged), HTSTORE_EIO, HTSTORE_ENOMEM. Outputs are written only on success, but with
+ *         HTSTORE_ECORRUPT, HTSTORE_EIO and HTSTORE_ENOMEM their contents are undefined
+ * @par Threads
+ * Any number at once. Never waits for the disk work of a writer.
+ * @since 0.1
+ */
+HTSTORE_API int htstore_table_lookup(struct htstore_table *table, const struct htstore_array *keys,
+                                     const struct htstore_array *defaults, struct htstore_array *values, uint8_t *found,
+                                     struct htstore_error *error);
+
+/**
+ * Remove keys; absent ones are ignored.
+ *
+ * @param table    [in]  open table of an owned store
+ * @param keys     [in]  any shape S, dtype htstore_table_key_dtype()
+ * @param removed  [out] S flattened, 1 at the first occurrence of a key that was present, else 0; may be NULL
+ * @param flags    [in]  0 or an enum htstore_durability for this call
+ * @param error    [out] may be NULL
+ * @return 0, or as htstore_table_insert()
+ * @par Threads
+ * As htstore_table_insert().
+ * @since 0.1
+ */
+HTSTORE_API int htstore_table_remove(struct htstore_table *table, const struct htstore_array *keys, uint8_t *removed,
+                                     uint32_t flags, struct htstore_error *error);
+
+/**
+ * Remove all rows, in one step.
+ *
+ * @param table  [in]  open table of an owned store
+ * @param flags  [in]  0 or an enum htstore_durability for this call
+ * @param error  [out] may be NULL
+ * @return 0, or HTSTORE_EREADONLY, HTSTORE_EINVAL, HTSTORE_ENOSPC, HTSTORE_ENOMEM, HTSTORE_EIO
+ * @par Threads
+ * As htstore_table_insert().
+ * @since 0.1
+ */
+HTSTORE_API int htstore_table_clear(struct htstore_table *table, uint32_t flags, struct htstore_error *error);
+
+/**
+ * The exact number of distinct keys at one instant.
+ *
+ * @param table  [in]  open table
+ * @param size   [out] rows
+ * @param error  [out] may be NULL
+ * @return 0, or HTSTORE_ECORRUPT, HTSTORE_EIO (read-only stores)
+ * @par Threads
+ * Any number at once.
+ * @since 0.1
+ */
+HTSTORE_API int htstore_table_size(struct htstore_table *table, uint64_t *size, struct htstore_error *error);
+
+/**
+ * Replace the whole contents by the given rows, in one step. Of equal keys the last wins. No rows: as clear.
+ *
+ * @param table   [in]  open table of an owned store
+ * @param keys    [in]  any shape S, dtype htstore_table_key_dtype()
+ * @param values  [in]  shape S ++ value shape
+ * @param flags   [in]  0 or an enum htstore_durability for this call
+ * @param error   [out] may be NULL
+ * @return 0, or as htstore_table_insert(); after any error the old contents stay
+ * @par Threads
+ * As htstore_table_insert().
+ * @since 0.1
+ */
+HTSTORE_API int htstore_table_import(struct htstore_table *table, const struct htstore_array *keys,
+                                     const struct htstore_array *values, uint32_t flags, struct htstore_error *error);
+
+/**
+ * Copy the whole table, as of one instant, into an arena.
+ *
+ * @param table   [in]  open table
+ * @param arena   [in]  holds the result until it is reset or freed
+ * @param keys    [out] set by the call: dtype, shape [n], data in the arena. Ascending order of keys
+ * @param values  [out] set by the call: dtype, shape [n] ++ value shape, data in the arena; NULL: keys only
+ * @param error   [out] may be NULL
+ * @return 0, or HTSTORE_ENOMEM (more than memory can hold), HTSTORE_ESHAPE (values of rank 8: only their keys can be
+ *         exported), otherwise as htstore_cursor_open() and htstore_cursor_next()
+ * @par Threads
+ * Any number at once.
+ * @since 0.1
+ */
+HTSTORE_API int htstore_table_export(struct htstore_table *table, struct htstore_arena *arena, struct htstore_array *keys,
+                                     struct htstore_array *values, struct htstore_error *error);
+
+/* ---------------------------------------------------------------------------------------------------------------- */
+/* Cursors: walk a table of any size at one instant                                                                  */
+/* ---------------------------------------------------------------------------------------------------------------- */
+
+struct htstore_cursor;
+
+/**
+ * Fix an instant of a table, to walk it. Flushes the store first.
+ *
+ * An open cursor sees nothing of later writes, and keeps the pages of its instant from being reused: close it soon.
+ *
+ * @param table   [in]  open table; must stay open while the cursor is
+ * @param cursor  [out] the cursor; close it with htstore_cursor_close()
+ * @param error   [out] may be NULL
+ * @return 0, or as htstore_flush() and HTSTORE_EBUSY (too many cursors)
+ * @par Threads
+ * Any number at once.
+ * @since 0.1
+ */
+HTSTORE_API int htstore_cursor_open(struct htstore_table *table, struct htstore_cursor **cursor, struct htstore_error *error);
+
+/**
+ * The number of rows that the cursor walks in all.
+ *
+ * @param cursor  [in] open cursor
+ * @return rows; 0 for a bad handle
+ * @par Errors
+ * None.
+ * @par Threads
+ * Any number at once.
+ * @since 0.1
+ */
+HTSTORE_API uint64_t htstore_cursor_count(const struct htstore_cursor *cursor);
+
+/**
+ * The next rows, in ascending order of keys.
+ *
+ * @param cursor    [in]  open cursor
+ * @param max_rows  [in]  at most so many rows, >= 1; a block may be smaller
+ * @param arena     [in]  holds the block until it is reset or freed
+ * @param keys      [out] set by the call: dtype, shape [n], data in the arena
+ * @param values    [out] set by the call: dtype, shape [n] ++ value shape, data in the arena; NULL: keys only
+ * @param error     [out] may be NULL
+ * @return 0 and n >= 1 rows; 1 when there are no more (keys and values then have 0 rows); HTSTORE_ESHAPE (values of rank 8:
+ *         only their keys can be walked); HTSTORE_ECORRUPT (a damaged row, or fewer or more rows than the table had),
+ *         HTSTORE_EIO, HTSTORE_ENOMEM: the walk has failed, and later calls say the same
+ * @par Threads
+ * One call at a time.
+ * @since 0.1
+ */
+HTSTORE_API int htstore_cursor_next(struct htstore_cursor *cursor, uint64_t max_rows, struct htstore_arena *arena,
+                                    struct htstore_array *keys, struct htstore_array *values, struct htstore_error *error);
+
+/**
+ * Close a cursor. NULL does nothing.
+ *
+ * @param cursor  [in] the cursor; not usable afterwards
+ * @par Errors
+ * None; in a forked child it does nothing.
+ * @par Threads
+ * Not while another thread uses it.
+ * @since 0.1
+ */
+HTSTORE_API void htstore_cursor_close(struct htstore_cursor *cursor);
+
+/* ---------------------------------------------------------------------------------------------------------------- */
+/* Batches: several operations on several tables as one atomic, durable step                                        */
+/* ---------------------------------------------------------------------------------------------------------------- */
+
+struct htstore_batch;
+
+/**
+ * Make an empty batch. Operations added to it are checked and copied at once, and applied in order by
+ * htstore_batch_commit().
+ *
+ * @param store  [in]  owned store
+ * @param batch  [out] the batch; free it with htstore_batch_free()
+ * @param error  [out] may be NULL
+ * @return 0, or HTSTORE_EREADONLY, HTSTORE_ENOMEM
+ * @par Threads
+ * Any. One batch serves one thread at a time.
+ * @since 0.1
+ */
+HTSTORE_API int htstore_batch_new(struct htstore *store, struct htstore_batch **batch, struct htstore_error *error);
+
+/**
+ * Add an insert (upsert) to the batch.
+ *
+ * @param batch   [in]  open batch
+ * @param table   [in]  open table of the same store; must stay open until the batch is committed, reset or freed
+ * @param keys    [in]  as in htstore_table_insert(); copied
+ * @param values  [in]  as in htstore_table_insert(); copied
+ * @param error   [out] may be NULL
+ * @return 0, or HTSTORE_EINVAL (also: table of another store, batch too large), HTSTORE_ETYPE, HTSTORE_ESHAPE, HTSTORE_EREADONLY,
+ *         HTSTORE_EIO, HTSTORE_ENOMEM; the batch is then as before
+ * @par Threads
+ * One call at a time for a batch.
+ * @since 0.1
+ */
+HTSTORE_API int htstore_batch_insert(struct htstore_batch *batch, struct htstore_table *table,
+                                     const struct htstore_array *keys, const struct htstore_array *values,
+                                     struct htstore_error *error);
+
+/**
+ * Add a put-no-overwrite to the batch: if one of these keys is present when its turn comes, or occurs twice in this
+ * call, htstore_batch_commit() refuses the whole batch.
+ *
+ * @param batch   [in]  open batch
+ * @param table   [in]  as in htstore_batch_insert()
+ * @param keys    [in]  as in htstore_table_insert(); copied
+ * @param values  [in]  as in htstore_table_insert(); copied
+ * @param error   [out] may be NULL
+ * @return 0, or as htstore_batch_insert()
+ * @par Threads
+ * One call at a time for a batch.
+ * @since 0.1
+ */
+HTSTORE_API int htstore_batch_insert_new(struct htstore_batch *batch, struct htstore_table *table,
+                                         const struct htstore_array *keys, const struct htstore_array *values,
+                                         struct htstore_error *error);
+
+/**
+ * Add a removal to the batch.
+ *
+ * @param batch  [in]  open batch
+ * @param table  [in]  as in htstore_batch_insert()
+ * @param keys   [in]  as in htstore_table_remove(); copied
+ * @param error  [out] may be NULL
+ * @return 0, or as htstore_batch_insert()
+ * @par Threads
+ * One call at a time for a batch.
+ * @since 0.1
+ */
+HTSTORE_API int htstore_batch_remove(struct htstore_batch *batch, struct htstore_table *table,
+                                     const struct htstore_array *keys, struct htstore_error *error);
+
+/**
+ * Add the removal of all rows of a table to the batch.
+ *
+ * @param batch  [in]  open batch
+ * @param table  [in]  as in htstore_batch_insert()
+ * @param error  [out] may be NULL
+ * @return 0, or as htstore_batch_insert()
+ * @par Threads
+ * One call at a time for a batch.
+ * @since 0.1
+ */
+HTSTORE_API int htstore_batch_clear(struct htstore_batch *batch, struct htstore_table *table, struct htstore_error *error);
+
+/**
+ * Apply all operations of the batch, in the order they were added, as one atomic step: visible, durable and recovered
+ * entirely or not at all. The batch is empty afterwards if this succeeds, and unchanged if it fails.
+ *
+ * @param batch  [in]  open batch; committing an empty one does nothing
+ * @param flags  [in]  0 or an enum htstore_durability for this call
+ * @param error  [out] may be NULL; with HTSTORE_EEXIST `index` counts the rows of the refused operation
+ * @return 0, or HTSTORE_EEXIST (htstore_batch_insert_new() met a present key), otherwise as htstore_table_insert()
+ * @par Threads
+ * One call at a time for a batch.
+ * @since 0.1
+ */
+HTSTORE_API int htstore_batch_commit(struct htstore_batch *batch, uint32_t flags, struct htstore_error *error);
+
+/**
+ * Forget all operations of the batch.
+ *
+ * @param batch  [in] NULL does nothing
+ * @par Errors
+ * None.
+ * @par Threads
+ * One call at a time for a batch.
+ * @since 0.1
+ */
+HTSTORE_API void htstore_batch_reset(struct htstore_batch *batch);
+
+/**
+ * Free a batch with what is in it.
+ *
+ * @param batch  [in] NULL does nothing; not usable afterwards
+ * @par Errors
+ * None; in a forked child it does nothing.
+ * @par Threads
+ * Not while another thread uses it.
+ * @since 0.1
+ */
+HTSTORE_API void htstore_batch_free(struct htstore_batch *batch);
+
+/* ---------------------------------------------------------------------------------------------------------------- */
+/* Recovery of damaged stores                                                                                        */
+/* ---------------------------------------------------------------------------------------------------------------- */
+
+/** What htstore_recover() found. Fields are only ever appended. */
+struct htstore_recovery {
+    uint32_t size;            /**< [in] sizeof (struct htstore_recovery) */
+    uint32_t reserved;        /**< 0 */
+    uint64_t n_tables;        /**< tables written to the new store */
+    uint64_t n_rows;          /**< rows written to the new store */
+    uint64_t n_records;       /**< journal records applied */
+    uint64_t n_lost_tables;   /**< tables whose description was not readable */
+    uint64_t n_damaged_tables;/**< tables of which rows, or pages of rows, were not readable */
+    uint64_t n_damaged_pages; /**< pages of data.mdb that were not readable */
+    uint64_t n_damaged_rows;  /**< rows whose checksum differed */
+    uint64_t n_lost_records;  /**< journal records known to be missing or damaged */
+};
+
+/**
+ * Write all that is readable of a damaged store into a new one. Never touches the old one.
+ *
+ * Every loss is told to options->log as a line of level HTSTORE_LOG_WARNING. Journal records behind a damaged one are
+ * applied too, so the result need not be a state that the store ever had: the report says whether it is.
+ *
+ * @param path     [in]  directory of the damaged store; nobody may own it meanwhile
+ * @param target   [in]  path of the new store; must not exist
+ * @param options  [in]  log, flags and sizes as for htstore_open(); NULL = all defaults
+ * @param report   [in,out] caller's; `size` set by the caller; may be NULL
+ * @param error    [out] may be NULL
+ * @return 0 if everything was readable, 1 if the new store was written with losses; HTSTORE_ENOTFOUND, HTSTORE_EEXIST (target
+ *         exists), HTSTORE_EBUSY (owned), HTSTORE_EFORMAT, HTSTORE_EVERSION, HTSTORE_ECORRUPT (nothing could be read: no
+ *         target is left), HTSTORE_EIO, HTSTORE_ENOSPC, HTSTORE_ENOMEM, HTSTORE_EINVAL
+ * @par Threads
+ * Any.
+ * @since 0.1
+ */
+HTSTORE_API int htstore_recover(const char *path, const char *target, const struct htstore_options *options,
+                                struct htstore_recovery *report, struct htstore_error *error);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,14 @@
+/* load: brings a table into memory when its first handle opens, and proves on the way that it is whole. */
+#ifndef HTI_LOAD_H
+#define HTI_LOAD_H
+
+#include "state.h"
+
+/*
+ * Make a table ready for lookups: in memory if it fits and that is wanted, else by way of LMDB. With flush_mutex, while the table
+ * has no handle. HTSTORE_ECORRUPT (a row's checksum, the count or the digest differs), HTSTORE_ENOMEM, HTSTORE_EBUSY (too many
+ * tables open), or as hti_flush_locked().
+ */
+int hti_load_table(struct htstore *store, struct hti_core *core, struct htstore_error *error);
+
+#endif

@@ -1,0 +1,87 @@
+/* lookup: hides which levels of a table are asked for a key, and in which order. */
+#include "lookup.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "text.h"
+
+const char *hti_table_label(const struct hti_core *core, char out[HTI_TABLE_NAME_SIZE])
+{
+    char name[HTI_TABLE_NAME_SIZE - 8];
+
+    if (!core->record.name) {
+        snprintf(out, HTI_TABLE_NAME_SIZE, "anonymous table %llu", (unsigned long long)core->record.id);
+        return out;
+    }
+    hti_text_escape(name, sizeof name, core->record.name, strlen(core->record.name));
+    snprintf(out, HTI_TABLE_NAME_SIZE, "table %s", name);
+    return out;
+}
+
+static enum hti_found from_cache(enum hti_cache_state state)
+{
+    switch (state) {
+    case HTI_CACHE_PRESENT:
+        return HTI_FOUND_PRESENT;
+    case HTI_CACHE_ABSENT:
+        return HTI_FOUND_ABSENT;
+    case HTI_CACHE_COLLISION:
+        return HTI_FOUND_COLLISION;
+    case HTI_CACHE_MISS:
+        break;
+    }
+    return HTI_FOUND_ASK;
+}
+
+enum hti_found hti_lookup_memory(const struct hti_core *core, const void *key, size_t key_size, const void **value,
+                                 size_t *value_size)
+{
+    enum hti_found found = HTI_FOUND_ASK;
+
+    if (core->rows)
+        found = from_cache(hti_cache_find(core->rows, key, key_size, value, value_size));
+    if (found != HTI_FOUND_ASK)
+        return found;
+    if (core->resident || core->rows_cleared)
+        return HTI_FOUND_ABSENT;
+    if (core->frozen) {
+        found = from_cache(hti_cache_find(core->frozen, key, key_size, value, value_size));
+        if (found == HTI_FOUND_ASK && core->frozen_cleared)
+            found = HTI_FOUND_ABSENT;
+    }
+    return found;
+}
+
+int hti_lookup_stored(const struct hti_core *core, struct hti_kv_read *read, uint64_t database, const void *key,
+                      size_t key_size, enum hti_found *found, const void **value, size_t *value_size,
+                      struct htstore_error *error)
+{
+    uint8_t stored_key[HTI_STORED_KEY_MAX], key_space[8];
+    char label[HTI_TABLE_NAME_SIZE];
+    const size_t stored_size = hti_codec_store_key(&core->type, key, key_size, stored_key);
+    struct hti_kv_bytes stored;
+    struct hti_hash128 hash;
+    struct hti_row row;
+    int rc;
+
+    *found = HTI_FOUND_ABSENT;
+    if (database == 0)
+        return 0;
+    rc = hti_kv_read_get(read, database, (struct hti_kv_bytes){ stored_key, stored_size }, &stored, error);
+    if (rc != 0)
+        return rc == 1 ? 0 : rc;
+    rc = hti_codec_load_row(&core->type, core->record.id, stored_key, stored_size, stored.data, stored.size, key_space,
+                            &row, &hash);
+    if (rc != 0)
+        return hti_fail(error, HTSTORE_ECORRUPT, "%s: a row is damaged: its checksum differs",
+                        hti_table_label(core, label));
+    if (row.key_size != key_size || memcmp(row.key, key, key_size) != 0) {
+        *found = HTI_FOUND_COLLISION;
+        return 0;
+    }
+    *found = HTI_FOUND_PRESENT;
+    *value = row.value;
+    *value_size = row.value_size;
+    return 0;
+}

@@ -1,0 +1,188 @@
+/* read: hides how a batch of keys is answered from one state: memory first, then one read transaction for the rest. */
+#include "read.h"
+
+#include <string.h>
+
+#include "lookup.h"
+#include "mem.h"
+#include "outputs.h"
+#include "view.h"
+
+struct batch {
+    const struct htstore_table *table;
+    const struct hti_core *core;
+    const struct hti_arguments *arguments;
+    const void *default_elements;
+    size_t default_stride; /* 0: one row for all */
+    struct htstore_array *out;
+    uint8_t *found;
+    uint64_t *misses; /* flat indices of keys that LMDB must be asked for */
+    uint64_t n_misses;
+    uint64_t n_hits;
+    uint64_t database;
+    struct htstore_error *error;
+};
+
+static int fail_row(const struct batch *b, int rc)
+{
+    char label[HTI_TABLE_NAME_SIZE];
+
+    if (rc == HTSTORE_ENOMEM)
+        return hti_fail(b->error, rc, "no memory for the values");
+    return rc ? hti_fail(b->error, rc, "%s: a row is damaged", hti_table_label(b->core, label)) : 0;
+}
+
+static int answer(struct batch *b, uint64_t i, enum hti_found found, const void *value, size_t value_size)
+{
+    const bool present = found == HTI_FOUND_PRESENT;
+
+    if (b->found)
+        b->found[i] = present;
+    if (present) {
+        b->n_hits++;
+        return fail_row(b, hti_output_value(&b->core->type, value, value_size, b->out, i));
+    }
+    const uint8_t *row = b->default_elements;
+    return fail_row(b, hti_output_elements(&b->core->type, row + i * b->default_stride, b->out, i));
+}
+
+static int note_miss(struct batch *b, uint64_t i)
+{
+    if (!b->misses)
+        b->misses = hti_mem_alloc_array((size_t)b->arguments->n_rows, sizeof *b->misses);
+    if (!b->misses)
+        return fail_row(b, HTSTORE_ENOMEM);
+    b->misses[b->n_misses++] = i;
+    return 0;
+}
+
+static int ask_memory(struct batch *b)
+{
+    uint8_t space[8];
+    int rc = 0;
+
+    for (uint64_t i = 0; rc == 0 && i < b->arguments->n_rows; i++) {
+        const void *value = NULL;
+        size_t key_size, value_size = 0;
+        const void *key = hti_input_key(&b->core->type, b->arguments->keys, i, space, &key_size);
+        const enum hti_found found = hti_lookup_memory(b->core, key, key_size, &value, &value_size);
+        rc = found == HTI_FOUND_ASK ? note_miss(b, i) : answer(b, i, found, value, value_size);
+    }
+    return rc;
+}
+
+static int ask_lmdb(struct batch *b, struct hti_kv_read *read)
+{
+    uint8_t space[8];
+    int rc = 0;
+
+    for (uint64_t m = 0; rc == 0 && m < b->n_misses; m++) {
+        enum hti_found found;
+        const void *value = NULL;
+        size_t key_size, value_size = 0;
+        const void *key = hti_input_key(&b->core->type, b->arguments->keys, b->misses[m], space, &key_size);
+        rc = hti_lookup_stored(b->core, read, b->database, key, key_size, &found, &value, &value_size, b->error);
+        if (rc == 0)
+            rc = answer(b, b->misses[m], found, value, value_size);
+    }
+    return rc;
+}
+
+/*
+ * The read transaction begins inside the section: what memory says and what LMDB says then belong to one state. LMDB is
+ * read outside it, so that writers do not wait for the disk.
+ */
+static int look_up_owned(struct htstore *store, struct batch *b)
+{
+    struct hti_kv_read *read = NULL;
+    int rc;
+
+    pthread_rwlock_rdlock(&store->section);
+    rc = ask_memory(b);
+    if (rc == 0 && b->n_misses > 0) {
+        b->database = b->core->totals.database;
+        rc = hti_kv_read_begin(store->kv, false, &read, b->error);
+    }
+    pthread_rwlock_unlock(&store->section);
+    if (rc == 0 && b->n_misses > 0)
+        rc = ask_lmdb(b, read);
+    hti_kv_read_end(read);
+    return rc;
+}
+
+static int check_not_dropped(struct htstore *store, const struct hti_core *core, struct htstore_error *error)
+{
+    char label[HTI_TABLE_NAME_SIZE];
+    bool dropped;
+
+    pthread_mutex_lock(&store->objects_mutex);
+    dropped = core->dropped;
+    pthread_mutex_unlock(&store->objects_mutex);
+    return dropped ? hti_fail(error, HTSTORE_ENOTFOUND, "%s was dropped by the store's owner", hti_table_label(core, label))
+                   : 0;
+}
+
+static int look_up_viewed(struct htstore *store, struct batch *b)
+{
+    int rc = 0;
+
+    pthread_mutex_lock(&store->view_mutex);
+    rc = check_not_dropped(store, b->core, b->error);
+    b->database = b->core->totals.database;
+    for (uint64_t i = 0; rc == 0 && i < b->arguments->n_rows; i++)
+        rc = note_miss(b, i);
+    if (rc == 0)
+        rc = ask_lmdb(b, store->view->read);
+    pthread_mutex_unlock(&store->view_mutex);
+    return rc;
+}
+
+int htstore_table_lookup(struct htstore_table *table, const struct htstore_array *keys,
+                         const struct htstore_array *defaults, struct htstore_array *values, uint8_t *found,
+                         struct htstore_error *error)
+{
+    struct hti_arguments arguments = {
+        .keys = keys, .defaults = defaults, .outputs = values, .defaults_optional = true
+    };
+    struct batch b = { .table = table, .arguments = &arguments, .out = values, .found = found, .error = error };
+    struct htstore *store;
+    int rc = hti_check_table(table, false, error);
+
+    if (rc == 0 && !values)
+        rc = hti_fail(error, HTSTORE_EINVAL, "values is NULL");
+    if (rc == 0)
+        rc = hti_arguments_check(table, &arguments, error);
+    if (rc != 0 || arguments.n_rows == 0)
+        return rc;
+    store = table->store;
+    b.core = table->core;
+    b.default_elements = defaults ? defaults->data : table->core->default_elements;
+    b.default_stride = arguments.shared_default ? 0 : hti_output_row_size(&table->core->type);
+    rc = store->readonly ? look_up_viewed(store, &b) : look_up_owned(store, &b);
+    hti_mem_free(b.misses);
+    if (rc == 0) {
+        atomic_fetch_add(&store->n_hits, b.n_hits);
+        atomic_fetch_add(&store->n_misses, arguments.n_rows - b.n_hits);
+    }
+    return rc;
+}
+
+int htstore_table_size(struct htstore_table *table, uint64_t *size, struct htstore_error *error)
+{
+    struct htstore *store;
+    int rc = hti_check_table(table, false, error);
+
+    if (rc != 0)
+        return rc;
+    if (!size)
+        return hti_fail(error, HTSTORE_EINVAL, "the place for the size is NULL");
+    store = table->store;
+    if (store->readonly)
+        rc = check_not_dropped(store, table->core, error);
+    if (rc != 0)
+        return rc;
+    pthread_rwlock_rdlock(&store->section);
+    *size = table->core->n_rows;
+    pthread_rwlock_unlock(&store->section);
+    return 0;
+}

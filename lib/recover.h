@@ -1,0 +1,31 @@
+/* recover: replays what the journal holds beyond LMDB, and tells a torn tail from damage. */
+#ifndef HTI_RECOVER_H
+#define HTI_RECOVER_H
+
+#include "segment.h"
+#include "state.h"
+
+/* What was found; `last_lsn` is the last one that counts, everything behind it is a torn tail. */
+struct hti_recovery {
+    uint64_t *segments; /* numbers, ascending; owned */
+    size_t n_segments;
+    uint64_t last_lsn;
+};
+
+/*
+ * Look at every segment in the journal folder. HTSTORE_ECORRUPT: a record that had been synced is damaged or missing; path and
+ * offset say where. Nothing is changed, but leftovers of segments that were never finished are removed.
+ */
+int hti_recover_scan(struct htstore *store, struct hti_recovery *recovery, struct htstore_error *error);
+void hti_recover_release(struct hti_recovery *recovery);
+
+/*
+ * Put the records after applied_lsn into LMDB, durably. The segments stay: they may be deleted once a commit of this
+ * process carries their last LSN, which is the case when this returns 0 and hti_flush_commit_record() was called.
+ */
+int hti_recover_replay(struct htstore *store, const struct hti_recovery *recovery, struct htstore_error *error);
+
+/* Delete the segments that were found, oldest first, so that no gap can be seen between two crashes. */
+int hti_recover_delete(struct htstore *store, const struct hti_recovery *recovery, struct htstore_error *error);
+
+#endif

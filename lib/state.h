@@ -1,0 +1,171 @@
+/*
+ * state: what an open store is in memory: its tables, locks and counters. Shared by the modules of the store's layer.
+ *
+ * Lock order, outermost first (docs/threads.md):
+ *   flush_mutex    LMDB's writer: flushes, structural changes, the start of cursors; held across disk work
+ *   write_mutex    who commits next: the queue, the delta, reservations; not held across disk work
+ *   section        a reader-writer lock: contents of tables in memory; held for memory work only
+ *   objects_mutex  list of tables, counts of handles
+ * The locks inside journal and kv are below all of these.
+ */
+#ifndef HTI_STATE_H
+#define HTI_STATE_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "cache.h"
+#include "catalog.h"
+#include "htstore.h"
+#include "journal.h"
+#include "kv.h"
+#include "lock.h"
+#include "record.h"
+
+/* A table, once in memory however many handles it has. */
+struct hti_core {
+    struct hti_core *next;          /* objects_mutex */
+    struct hti_table_record record; /* constant */
+    struct hti_row_type type;       /* constant */
+    void *default_elements;         /* constant: the default value as a caller's row */
+
+    /* section */
+    uint64_t n_rows;
+    uint64_t last_lsn;              /* of the last batch that touched it */
+    bool resident;                  /* `rows` are all rows; else what was written since the last freeze */
+    struct hti_cache *rows;         /* NULL: nothing is known yet */
+    struct hti_cache *frozen;       /* not resident: what is being flushed, older than `rows` */
+    bool rows_cleared;              /* a clear happened: what is below `rows` does not count */
+    bool frozen_cleared;
+    struct hti_totals_record totals;/* what LMDB holds; changed by the holder of flush_mutex too */
+    bool pinned;                    /* totals.database is pinned in kv for lookups */
+
+    uint64_t n_reserved;            /* write_mutex: rows queued, for which `rows` has room */
+    uint32_t n_handles;             /* objects_mutex */
+    bool dropped;                   /* objects_mutex: gone from the catalogue, kept for open handles of a reader */
+};
+
+/* Handles begin with a magic number, so that one of another kind, or a closed one, is told apart. */
+#define HTI_MAGIC_TABLE 0x6c627468u
+#define HTI_MAGIC_CURSOR 0x72637468u
+#define HTI_MAGIC_BATCH 0x61627468u
+#define HTI_MAGIC_CLOSED 0xdeadc105u
+
+struct htstore_table {
+    uint32_t magic;
+    uint32_t n_users; /* objects_mutex: cursors, and batches with operations on it */
+    struct htstore *store;
+    struct hti_core *core;
+    struct htstore_table *next_closed;
+};
+
+/* An open cursor, in the store's list of them. */
+struct hti_slow {
+    struct hti_slow *next, *previous;
+    uint64_t since_ms;
+};
+
+struct hti_write;
+struct hti_view;
+
+struct htstore {
+    struct htstore *next; /* among the open stores of the process */
+    struct htstore_options options;
+    char *path;
+    bool readonly;
+    int dir_fd;
+    int journal_fd;
+    uint64_t device, inode; /* of data.mdb: the same store is opened once */
+    struct hti_lock lock;
+    struct hti_kv *kv;
+    struct hti_journal *journal; /* NULL: read-only, or while recovering */
+    const volatile uint8_t *fork_guard;
+
+    pthread_mutex_t flush_mutex;
+    struct hti_store_record record; /* as committed last */
+    struct hti_record *frozen;      /* being flushed, oldest first */
+    uint64_t frozen_lsn;
+    uint64_t *garbage;              /* databases to be deleted */
+    size_t n_garbage;
+
+    pthread_mutex_t write_mutex;
+    pthread_cond_t write_changed;   /* queue, leader, room in the delta */
+    struct hti_write *queue, **queue_end;
+    bool leading;                   /* a leader is at work on a group */
+    uint32_t n_exclusive;           /* calls that wait for an empty queue */
+    uint32_t n_waiting;             /* calls that wait for room in the delta */
+    struct hti_record *delta, **delta_end; /* applied, not yet frozen; oldest first */
+    uint64_t delta_lsn;             /* of the last record in the delta */
+    uint64_t delta_bytes;           /* of delta and frozen */
+    uint64_t delta_rows;
+    uint64_t delta_since_ms;        /* when the oldest record came; 0: none */
+    uint64_t unsynced_since_ms;     /* when the oldest INTERVAL record came that is not synced; 0: none */
+    int flush_status;               /* of the last flush */
+    struct htstore_error flush_error;
+    pthread_cond_t work;            /* for the flusher and the syncer */
+    bool stopping;
+    pthread_t flusher, syncer;
+    bool threads_started;
+
+    pthread_rwlock_t section;
+    _Atomic uint64_t visible_lsn;
+    _Atomic uint64_t applied_lsn;
+
+    pthread_mutex_t objects_mutex;
+    struct hti_core *cores;
+    uint64_t n_handles;             /* tables, cursors, batches */
+    struct htstore_table *closed, **closed_end; /* handles closed lately, oldest first */
+    uint32_t n_closed;
+    struct hti_slow *slow;          /* open cursors */
+
+    struct hti_view *view;          /* read-only stores: the state that is seen; view.c */
+    pthread_mutex_t view_mutex;
+
+    _Atomic uint64_t n_hits, n_misses, n_batches, n_flushes, n_flush_transactions, n_replayed;
+};
+
+/* Locks and conditions; 0 or HTSTORE_ENOMEM. */
+int hti_state_init(struct htstore *store, struct htstore_error *error);
+void hti_state_release(struct htstore *store);
+
+uint64_t hti_now_ms(void); /* CLOCK_MONOTONIC, never 0 */
+/* Wait on a condition of the store until then, at most. */
+void hti_wait_until(pthread_cond_t *cond, pthread_mutex_t *mutex, uint64_t deadline_ms);
+
+void hti_log(const struct htstore *store, int32_t level, const char *module, const char *format, ...) HTI_PRINTF(4, 5);
+
+/* --- which stores are open in this process --- */
+int hti_registry_add(struct htstore *store, struct htstore_error *error); /* HTSTORE_EBUSY: its data.mdb is open already */
+void hti_registry_remove(struct htstore *store);
+
+/*
+ * May this handle be used? HTSTORE_EINVAL: NULL, closed, of another kind, or we are in a forked child. `write` asks also
+ * for HTSTORE_EREADONLY and for the error that poisoned the store.
+ */
+int hti_check_store(const struct htstore *store, bool write, struct htstore_error *error);
+int hti_check_table(const struct htstore_table *table, bool write, struct htstore_error *error);
+bool hti_is_forked(const struct htstore *store);
+
+/* --- tables --- */
+struct hti_core *hti_core_new(struct hti_table_record *record); /* takes the record's memory; NULL: no memory */
+void hti_core_free(struct hti_core *core);
+struct hti_core *hti_core_by_id(struct htstore *store, uint64_t id);       /* any lock that keeps the list from changing */
+struct hti_core *hti_core_by_name(struct htstore *store, const char *name);
+void hti_core_add(struct htstore *store, struct hti_core *core);
+void hti_core_unlink(struct htstore *store, struct hti_core *core);
+uint64_t hti_core_memory(struct htstore *store); /* bytes of all caches; takes objects_mutex and section */
+/* Free caches that nobody needs: no handle, nothing unflushed. With flush_mutex. */
+void hti_core_trim(struct htstore *store, struct hti_core *core);
+/* Begin to delete a database's rows later; in memory only. With flush_mutex. 0 or HTSTORE_ENOMEM. */
+int hti_garbage_add(struct htstore *store, uint64_t database);
+
+int hti_handle_new(struct htstore *store, struct hti_core *core, struct htstore_table **table, struct htstore_error *error);
+void hti_handle_retire(struct htstore_table *table); /* with objects_mutex; the memory is freed some time later */
+void hti_handle_count(struct htstore *store, int change); /* batches */
+void hti_slow_enter(struct htstore *store, struct hti_slow *slow); /* cursors: also counts the handle */
+void hti_slow_leave(struct htstore *store, struct hti_slow *slow);
+uint64_t hti_slow_age_ms(struct htstore *store); /* of the oldest open cursor; 0: none */
+
+#endif

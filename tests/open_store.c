@@ -1,0 +1,176 @@
+/*
+ * open_store: another process for check_processes: opens a store and obeys commands, a line each; each answer is one line.
+ *
+ *     open_store PATH [r][c]      r: read-only; c: create store and table
+ *     put KEY VALUE, get KEY, size, lsn, flush, sync, refresh, anonymous, descriptors PATH, close
+ *
+ * The first answer is the result of opening. The table is "t1", int64 -> int64, default -1; LAZY is how it writes.
+ */
+#include <dirent.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "htstore.h"
+
+#define MAX_LINE 8192
+
+static struct htstore *store;
+static struct htstore_table *table;
+static struct htstore_error error;
+
+static void answer(int result)
+{
+    if (result < 0)
+        printf("%d %s\n", result, error.message);
+    else
+        printf("%d\n", result);
+}
+
+static struct htstore_schema make_schema(void)
+{
+    static const int64_t minus_one = -1;
+    struct htstore_schema schema = { .size = sizeof schema, .key_dtype = HTSTORE_INT64 };
+    schema.default_value = htstore_scalar(HTSTORE_INT64, &minus_one);
+    return schema;
+}
+
+static int open_all(const char *path, const char *mode)
+{
+    struct htstore_options options = { .size = sizeof options, .durability = HTSTORE_LAZY, .segment_bytes = 64u << 10 };
+    struct htstore_schema schema = make_schema();
+    if (strchr(mode, 'r'))
+        options.flags |= HTSTORE_READONLY;
+    if (strchr(mode, 'c'))
+        options.flags |= HTSTORE_CREATE;
+    int result = htstore_open(path, &options, &store, &error);
+    if (result != 0)
+        return result;
+    return strchr(mode, 'c') ? htstore_table_get_or_create(store, "t1", &schema, &table, &error)
+                             : htstore_table_open(store, "t1", NULL, &table, &error);
+}
+
+static void put_row(const char *arguments)
+{
+    int64_t key, value;
+    if (sscanf(arguments, "%" SCNd64 " %" SCNd64, &key, &value) != 2)
+        exit(EXIT_FAILURE);
+    struct htstore_array k = htstore_scalar(HTSTORE_INT64, &key), v = htstore_scalar(HTSTORE_INT64, &value);
+    answer(htstore_table_insert(table, &k, &v, 0, &error));
+}
+
+static void get_row(const char *arguments)
+{
+    int64_t key = strtoll(arguments, NULL, 10), value = 0;
+    struct htstore_array k = htstore_scalar(HTSTORE_INT64, &key), v = htstore_scalar(HTSTORE_INT64, &value);
+    int result = htstore_table_lookup(table, &k, NULL, &v, NULL, &error);
+    if (result == 0)
+        printf("%" PRId64 "\n", value);
+    else
+        answer(result);
+}
+
+static void tell_size(void)
+{
+    uint64_t size = 0;
+    int result = htstore_table_size(table, &size, &error);
+    if (result == 0)
+        printf("%" PRIu64 "\n", size);
+    else
+        answer(result);
+}
+
+static void tell_lsn(void)
+{
+    struct htstore_stats stats = { .size = sizeof stats };
+    int result = htstore_stats(store, &stats, &error);
+    if (result == 0)
+        printf("%" PRIu64 "\n", stats.visible_lsn);
+    else
+        answer(result);
+}
+
+static void make_anonymous(void)
+{
+    struct htstore_schema schema = make_schema();
+    struct htstore_table *anonymous;
+    schema.flags = HTSTORE_ANONYMOUS;
+    int result = htstore_table_create(store, NULL, &schema, &anonymous, &error);
+    if (result == 0) {
+        struct htstore_array k = htstore_scalar(HTSTORE_INT64, &(int64_t){ 1 });
+        result = htstore_table_insert(anonymous, &k, &k, HTSTORE_SYNC, &error);
+    }
+    answer(result);
+}
+
+/* How many of our descriptors are of files under that folder? */
+static void count_descriptors(const char *folder)
+{
+    int n = 0;
+    char target[PATH_MAX + 1], link[64];
+    DIR *list = opendir("/proc/self/fd");
+    for (const struct dirent *entry; list && (entry = readdir(list));) {
+        (void)snprintf(link, sizeof link, "/proc/self/fd/%.20s", entry->d_name);
+        ssize_t size = readlink(link, target, PATH_MAX);
+        target[size > 0 ? size : 0] = '\0';
+        n += strncmp(target, folder, strlen(folder)) == 0;
+    }
+    if (list)
+        closedir(list);
+    printf("%d\n", n);
+}
+
+static void close_all(void)
+{
+    int result = htstore_table_close(table, &error);
+    if (result == 0)
+        result = htstore_close(store, &error);
+    answer(result);
+}
+
+static void obey(const char *verb, const char *arguments)
+{
+    if (strcmp(verb, "put") == 0)
+        put_row(arguments);
+    else if (strcmp(verb, "get") == 0)
+        get_row(arguments);
+    else if (strcmp(verb, "size") == 0)
+        tell_size();
+    else if (strcmp(verb, "lsn") == 0)
+        tell_lsn();
+    else if (strcmp(verb, "flush") == 0)
+        answer(htstore_flush(store, &error));
+    else if (strcmp(verb, "sync") == 0)
+        answer(htstore_sync(store, &error));
+    else if (strcmp(verb, "refresh") == 0)
+        answer(htstore_refresh(store, &error));
+    else if (strcmp(verb, "anonymous") == 0)
+        make_anonymous();
+    else if (strcmp(verb, "descriptors") == 0)
+        count_descriptors(arguments);
+    else if (strcmp(verb, "close") == 0)
+        close_all();
+    else
+        exit(EXIT_FAILURE);
+}
+
+int main(int argc, char **argv)
+{
+    char line[MAX_LINE];
+    if (argc < 2)
+        return EXIT_FAILURE;
+    (void)setvbuf(stdout, NULL, _IOLBF, BUFSIZ);
+    answer(open_all(argv[1], argc > 2 ? argv[2] : ""));
+    while (fgets(line, sizeof line, stdin)) {
+        line[strcspn(line, "\n")] = '\0';
+        char *arguments = line + strcspn(line, " ");
+        if (*arguments)
+            *arguments++ = '\0';
+        obey(line, arguments);
+    }
+    return EXIT_SUCCESS;
+}

@@ -1,0 +1,28 @@
+/* progress: a line on the terminal that tells how far a long command is. */
+#ifndef TOOLS_PROGRESS_H
+#define TOOLS_PROGRESS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct tool;
+
+struct progress {
+    bool on, terminal, json;
+    uint64_t total; /* of `done` in progress_update(); 0: not known */
+    int64_t start_ms, shown_ms;
+};
+
+/* Decides by the options and by whether stderr is a terminal. */
+void progress_start(struct progress *progress, const struct tool *tool, uint64_t total);
+
+/* Cheap if nothing is due: at most 10 times a second on a terminal, else every 5 seconds. */
+void progress_update(struct progress *progress, uint64_t rows, uint64_t done);
+
+/* Remove the line from the terminal. */
+void progress_end(struct progress *progress);
+
+/* Remove the line before a message is written; it comes back with the next update. Any thread. */
+void progress_make_way(void);
+
+#endif
