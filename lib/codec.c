@@ -78,11 +78,9 @@ static void store_native(void *out, uint64_t v, size_t size)
     }
 }
 
-/* In little-endian order, as in packed keys and values. Compilers do not always merge the byte-wise helpers. */
+/* In little-endian order, as in packed keys and values. */
 static uint64_t load_little(const uint8_t *in, size_t size)
 {
-    if (host_is_little)
-        return load_native(in, size);
     switch (size) {
     case 1:
         return in[0];
@@ -97,10 +95,6 @@ static uint64_t load_little(const uint8_t *in, size_t size)
 
 static void store_little(uint8_t *out, uint64_t v, size_t size)
 {
-    if (host_is_little) {
-        store_native(out, v, size);
-        return;
-    }
     switch (size) {
     case 1:
         out[0] = (uint8_t)v;

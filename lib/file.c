@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <sys/statfs.h>
 #include <unistd.h>
 
@@ -470,4 +471,42 @@ int hti_path_split(const char *path, char **parent, char **name, struct htstore_
     *parent = NULL;
     *name = NULL;
     return hti_fail(error, HTSTORE_ENOMEM, "no memory for a path");
+}
+
+/* One line of /proc/self/maps: "start-end perms offset major:minor inode path". */
+static bool line_names(const char *line, uint64_t device, uint64_t inode)
+{
+    unsigned long long number;
+    unsigned major_number, minor_number;
+
+    return sscanf(line, "%*s %*s %*s %x:%x %llu", &major_number, &minor_number, &number) == 3 && number == inode &&
+           makedev(major_number, minor_number) == device;
+}
+
+bool hti_file_is_mapped(uint64_t device, uint64_t inode)
+{
+    char buffer[8192 + 1];
+    size_t kept = 0;
+    bool found = false;
+    int fd = open("/proc/self/maps", O_RDONLY | O_CLOEXEC);
+
+    while (fd >= 0 && !found) {
+        const ssize_t got = read(fd, buffer + kept, sizeof buffer - 1 - kept);
+        if (got <= 0)
+            break;
+        kept += (size_t)got;
+        buffer[kept] = '\0';
+        char *line = buffer, *end;
+        for (; !found && (end = strchr(line, '\n')) != NULL; line = end + 1) {
+            *end = '\0';
+            found = line_names(line, device, inode);
+        }
+        kept -= (size_t)(line - buffer);
+        memmove(buffer, line, kept);
+        if (kept == sizeof buffer - 1)
+            kept = 0; /* a line longer than any path: skip what was read of it */
+    }
+    if (fd >= 0)
+        close(fd);
+    return found;
 }

@@ -45,6 +45,8 @@ int hti_folder_check_filesystem(int fd, const char *path, struct htstore_error *
 int hti_file_rename_new(int from_dir, const char *from, int to_dir, const char *to); /* 0 or errno */
 /* Remove a folder and what is in it, without following links; a missing one is no error. 0 or errno. */
 int hti_folder_remove(int dir_fd, const char *name);
+/* Is a file mapped into this process? Read from /proc/self/maps; false where that is missing. */
+bool hti_file_is_mapped(uint64_t device, uint64_t inode);
 /* Split a path into parent folder and last component (no trailing slashes). HTSTORE_EINVAL for "", "/", ".", "..". */
 int hti_path_split(const char *path, char **parent, char **name, struct htstore_error *error);
 

@@ -78,17 +78,17 @@ static int scan_segment(struct scan *s, struct hti_segment *segment)
     }
 }
 
-static int scan_all(struct htstore *store, struct hti_recovery *recovery, struct scan *s)
+static int scan_all(struct htstore *store, struct hti_recovery *recovery, const char *path, struct scan *s)
 {
     struct hti_segment segment;
     int rc = 0;
 
-    for (size_t i = 0; rc == 0 && i < recovery->n_segments; i++) {
-        rc = hti_segment_open(store->journal_fd, s->path, store->record.store_id, recovery->segments[i], &segment,
+    for (size_t i = recovery->n_obsolete; rc == 0 && i < recovery->n_segments; i++) {
+        rc = hti_segment_open(store->journal_fd, path, store->record.store_id, recovery->segments[i], &segment,
                               s->error);
         if (rc != 0)
             break;
-        if (i == 0)
+        if (s->offset == 0)
             fail_here(s, &segment);
         rc = scan_segment(s, &segment);
         hti_segment_close(&segment);
@@ -104,11 +104,13 @@ static void journal_path(const struct htstore *store, char *out, size_t capacity
 int hti_recover_scan(struct htstore *store, struct hti_recovery *recovery, struct htstore_error *error)
 {
     struct scan s = { .next_lsn = store->record.applied_lsn + 1, .error = error };
+    char path[256];
     int rc;
 
     memset(recovery, 0, sizeof *recovery);
-    journal_path(store, s.path, sizeof s.path);
-    rc = hti_segment_list(store->journal_fd, s.path, true, &recovery->segments, &recovery->n_segments, error);
+    journal_path(store, path, sizeof path);
+    memcpy(s.path, path, sizeof s.path);
+    rc = hti_segment_list(store->journal_fd, path, true, &recovery->segments, &recovery->n_segments, error);
     if (rc != 0)
         return rc;
     if (recovery->n_segments == 0 && !store->record.clean) {
@@ -119,7 +121,10 @@ int hti_recover_scan(struct htstore *store, struct hti_recovery *recovery, struc
         hti_error_set_path(error, s.path, 0);
         return HTSTORE_ECORRUPT;
     }
-    rc = scan_all(store, recovery, &s);
+    while (recovery->n_obsolete < recovery->n_segments &&
+           recovery->segments[recovery->n_obsolete] < store->record.first_segment)
+        recovery->n_obsolete++;
+    rc = scan_all(store, recovery, path, &s);
     recovery->last_lsn = s.next_lsn - 1;
     if (rc != 0)
         hti_recover_release(recovery);
@@ -225,7 +230,7 @@ int hti_recover_replay(struct htstore *store, const struct hti_recovery *recover
 
     r.end = &r.list;
     journal_path(store, path, sizeof path);
-    for (size_t i = 0; rc == 0 && i < recovery->n_segments; i++) {
+    for (size_t i = recovery->n_obsolete; rc == 0 && i < recovery->n_segments; i++) {
         rc = hti_segment_open(store->journal_fd, path, store->record.store_id, recovery->segments[i], &segment, error);
         if (rc != 0)
             break;

@@ -9,6 +9,11 @@
 struct hti_recovery {
     uint64_t *segments; /* numbers, ascending; owned */
     size_t n_segments;
+    /*
+     * The first ones belong to sessions that ended with a commit of all that counted in them. A power cut can bring them
+     * back after they were deleted, torn tail and all: they are not read, only deleted again.
+     */
+    size_t n_obsolete;
     uint64_t last_lsn;
 };
 

@@ -74,6 +74,7 @@ struct htstore {
     struct htstore *next; /* among the open stores of the process */
     struct htstore_options options;
     char *path;
+    uint8_t store_id[16];
     bool readonly;
     int dir_fd;
     int journal_fd;
@@ -81,7 +82,6 @@ struct htstore {
     struct hti_lock lock;
     struct hti_kv *kv;
     struct hti_journal *journal; /* NULL: read-only, or while recovering */
-    const volatile uint8_t *fork_guard;
 
     pthread_mutex_t flush_mutex;
     struct hti_store_record record; /* as committed last */

@@ -90,50 +90,37 @@ int hti_store_options(const struct htstore_options *given, struct htstore_option
 
 /* --- opening the files --- */
 
-static int open_folders(struct htstore *store, struct htstore_error *error)
-{
-    struct stat st;
-    int rc;
-
-    if (stat(store->path, &st) != 0)
-        return hti_file_fail(error, errno, store->path, "%s: cannot open the store", store->path);
-    if (!S_ISDIR(st.st_mode))
-        return hti_fail(error, HTSTORE_EFORMAT, "%s: not a store: it is not a folder", store->path);
-    rc = hti_folder_open(AT_FDCWD, store->path, store->path, &store->dir_fd, error);
-    if (rc == 0 && faccessat(store->dir_fd, "data.mdb", F_OK, AT_SYMLINK_NOFOLLOW) != 0)
-        return hti_fail(error, HTSTORE_EFORMAT, "%s: not a store: it has no data.mdb", store->path);
-    if (rc == 0 && !(store->options.flags & HTSTORE_ALLOW_ANY_FILESYSTEM))
-        rc = hti_folder_check_filesystem(store->dir_fd, store->path, error);
-    if (rc == 0 && !(store->options.flags & HTSTORE_ALLOW_SHARED_FOLDER))
-        rc = hti_folder_check_safe(store->dir_fd, store->path, error);
-    if (rc == 0 && !store->readonly)
-        rc = hti_folder_open(store->dir_fd, "journal", store->path, &store->journal_fd, error);
-    return rc;
-}
-
 static bool on_readonly_filesystem(const struct htstore *store)
 {
     return faccessat(store->dir_fd, ".", W_OK, 0) != 0 && errno == EROFS;
 }
 
-/* LMDB would make a missing lock.mdb, and follow links: look first. A reader must not make anything. */
+static bool is_plain_file(const struct stat *st)
+{
+    return S_ISREG(st->st_mode) && st->st_nlink == 1 && (st->st_uid == geteuid() || st->st_uid == 0);
+}
+
+/*
+ * LMDB would make a missing lock.mdb, and follow links: look first. It is never opened here: closing it again would drop
+ * the locks that LMDB holds on it in this process. A reader must not make anything.
+ */
 static int check_lock_file(struct htstore *store, struct htstore_error *error)
 {
-    int fd, rc = hti_file_open(store->dir_fd, "lock.mdb", O_RDONLY, store->path, &fd, NULL);
+    struct stat st;
+    int fd, rc;
 
-    if (rc == 0) {
-        close(fd);
-        return 0;
-    }
-    if (rc == HTSTORE_ENOTFOUND && store->readonly)
+    if (fstatat(store->dir_fd, "lock.mdb", &st, AT_SYMLINK_NOFOLLOW) == 0)
+        return is_plain_file(&st) ? 0
+                                  : hti_fail(error, HTSTORE_EFORMAT, "%s: lock.mdb is not a plain file of its owner",
+                                             store->path);
+    if (errno != ENOENT)
+        return hti_file_fail(error, errno, store->path, "cannot look at lock.mdb");
+    if (store->readonly)
         return on_readonly_filesystem(store)
                    ? 0
                    : hti_fail(error, HTSTORE_EFORMAT, "%s: lock.mdb is missing; open the store for writing once",
                               store->path);
-    if (rc == HTSTORE_ENOTFOUND)
-        rc = hti_file_open(store->dir_fd, "lock.mdb", O_RDWR | O_CREAT | O_EXCL, store->path, &fd, error);
-    else
-        return hti_file_open(store->dir_fd, "lock.mdb", O_RDONLY, store->path, &fd, error);
+    rc = hti_file_open(store->dir_fd, "lock.mdb", O_RDWR | O_CREAT | O_EXCL, store->path, &fd, error);
     if (rc == 0)
         close(fd);
     return rc;
@@ -143,20 +130,53 @@ static int check_lock_file(struct htstore *store, struct htstore_error *error)
 static int check_data_file(struct htstore *store, struct htstore_error *error)
 {
     char path[256];
-    struct stat st;
     int fd, rc = hti_file_open(store->dir_fd, "data.mdb", O_RDONLY, store->path, &fd, error);
 
     if (rc != 0)
         return rc;
-    if (fstat(fd, &st) != 0) {
-        rc = hti_file_fail(error, errno, store->path, "cannot read data.mdb");
-    } else {
-        store->device = (uint64_t)st.st_dev;
-        store->inode = (uint64_t)st.st_ino;
-        snprintf(path, sizeof path, "%.240s/data.mdb", store->path);
-        rc = hti_kvfile_check(fd, path, error);
-    }
+    snprintf(path, sizeof path, "%.240s/data.mdb", store->path);
+    rc = hti_kvfile_check(fd, path, error);
     close(fd);
+    return rc;
+}
+
+/* One process, one open: LMDB's locks are lost when any descriptor of its files is closed. */
+static int claim(struct htstore *store, struct htstore_error *error)
+{
+    struct stat st;
+    int rc;
+
+    if (fstatat(store->dir_fd, "data.mdb", &st, AT_SYMLINK_NOFOLLOW) != 0)
+        return errno == ENOENT ? hti_fail(error, HTSTORE_EFORMAT, "%s: not a store: it has no data.mdb", store->path)
+                               : hti_file_fail(error, errno, store->path, "cannot look at data.mdb");
+    store->device = (uint64_t)st.st_dev;
+    store->inode = (uint64_t)st.st_ino;
+    rc = hti_registry_add(store, error);
+    if (rc == 0 && hti_file_is_mapped(store->device, store->inode))
+        rc = hti_fail(error, HTSTORE_EBUSY, "%s: another library of this process (%d) has data.mdb open", store->path,
+                      (int)getpid());
+    return rc;
+}
+
+static int open_folders(struct htstore *store, struct htstore_error *error)
+{
+    const char *path = store->path;
+    struct stat st;
+    int rc;
+
+    if (stat(path, &st) != 0)
+        return hti_file_fail(error, errno, path, "%s: cannot open the store", path);
+    if (!S_ISDIR(st.st_mode))
+        return hti_fail(error, HTSTORE_EFORMAT, "%s: not a store: it is not a folder", path);
+    rc = hti_folder_open(AT_FDCWD, path, path, &store->dir_fd, error);
+    if (rc == 0)
+        rc = claim(store, error);
+    if (rc == 0 && !(store->options.flags & HTSTORE_ALLOW_ANY_FILESYSTEM))
+        rc = hti_folder_check_filesystem(store->dir_fd, store->path, error);
+    if (rc == 0 && !(store->options.flags & HTSTORE_ALLOW_SHARED_FOLDER))
+        rc = hti_folder_check_safe(store->dir_fd, store->path, error);
+    if (rc == 0 && !store->readonly)
+        rc = hti_folder_open(store->dir_fd, "journal", store->path, &store->journal_fd, error);
     return rc;
 }
 
@@ -195,6 +215,7 @@ static int read_catalog(struct htstore *store, struct htstore_error *error)
     if (rc != 0)
         return rc;
     store->record = objects.store;
+    memcpy(store->store_id, objects.store.store_id, sizeof store->store_id);
     rc = hti_objects_install(store, &objects, error);
     for (size_t i = 0; rc == 0 && i < objects.n_garbage; i++)
         if (hti_garbage_add(store, objects.garbage[i]) != 0)
@@ -293,8 +314,6 @@ static int open_owner(struct htstore *store, struct htstore_error *error)
     if (rc == 0)
         rc = check_data_file(store, error);
     if (rc == 0)
-        rc = hti_registry_add(store, error);
-    if (rc == 0)
         rc = open_kv(store, error);
     if (rc == 0)
         rc = read_catalog(store, error);
@@ -320,11 +339,11 @@ static int open_reader(struct htstore *store, struct htstore_error *error)
     if (rc == 0)
         rc = check_data_file(store, error);
     if (rc == 0)
-        rc = hti_registry_add(store, error);
-    if (rc == 0)
         rc = open_kv(store, error);
     if (rc == 0)
         rc = hti_view_refresh(store, error);
+    if (rc == 0)
+        memcpy(store->store_id, store->view->record.store_id, sizeof store->store_id);
     hti_lock_opened(&store->lock);
     return rc;
 }
@@ -354,8 +373,10 @@ static int new_store(const char *path, const struct htstore_options *options, st
 {
     struct htstore *store = hti_mem_zalloc(sizeof *store);
 
-    if (!store)
-        return hti_fail(error, HTSTORE_ENOMEM, "no memory for a store");
+    if (!store) {
+        hti_fail(error, HTSTORE_ENOMEM, "no memory for a store");
+        return HTSTORE_ENOMEM;
+    }
     store->options = *options;
     store->readonly = options->flags & HTSTORE_READONLY;
     store->dir_fd = store->journal_fd = store->lock.fd = -1;
@@ -363,7 +384,8 @@ static int new_store(const char *path, const struct htstore_options *options, st
     if (!store->path || hti_state_init(store, error) != 0) {
         hti_mem_free(store->path);
         hti_mem_free(store);
-        return hti_fail(error, HTSTORE_ENOMEM, "no memory for a store");
+        hti_fail(error, HTSTORE_ENOMEM, "no memory for a store");
+        return HTSTORE_ENOMEM;
     }
     *out = store;
     return 0;
@@ -557,7 +579,7 @@ int htstore_stats(struct htstore *store, struct htstore_stats *stats, struct hts
     s.map_growths = kv.growths;
     add_journal_stats(store, &s);
     add_object_stats(store, &s);
-    memcpy(s.store_id, store->view ? store->view->record.store_id : store->record.store_id, sizeof s.store_id);
+    memcpy(s.store_id, store->store_id, sizeof s.store_id);
     s.lookup_hits = atomic_load(&store->n_hits);
     s.lookup_misses = atomic_load(&store->n_misses);
     s.batches = atomic_load(&store->n_batches);

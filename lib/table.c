@@ -178,19 +178,31 @@ int htstore_table_drop(struct htstore *store, const char *name, struct htstore_e
     return rc;
 }
 
-/* Nothing reaches an anonymous table without handles. If it cannot be deleted now, the next open deletes it. */
-static void drop_anonymous(struct htstore *store, struct hti_core *core)
+/*
+ * The last handle is closed. Nothing reaches an anonymous table any more: it is deleted, now or, if that fails, by the
+ * next open. The memory of others is freed, unless a flush is under way, which does so at its end.
+ */
+static void forget_core(struct htstore *store, uint64_t id, bool anonymous)
 {
-    pthread_mutex_lock(&store->flush_mutex);
-    hti_structure_drop(store, core, NULL);
+    struct hti_core *core;
+
+    if (anonymous)
+        pthread_mutex_lock(&store->flush_mutex);
+    else if (pthread_mutex_trylock(&store->flush_mutex) != 0)
+        return;
+    core = hti_core_by_id(store, id); /* it may have been dropped since */
+    if (core && anonymous)
+        hti_structure_drop(store, core, NULL);
+    else if (core)
+        hti_core_trim(store, core);
     pthread_mutex_unlock(&store->flush_mutex);
 }
 
 int htstore_table_close(struct htstore_table *table, struct htstore_error *error)
 {
     struct htstore *store;
-    struct hti_core *core;
-    bool last;
+    uint64_t id;
+    bool last, anonymous;
     int rc;
 
     if (!table)
@@ -199,17 +211,18 @@ int htstore_table_close(struct htstore_table *table, struct htstore_error *error
     if (rc != 0)
         return rc;
     store = table->store;
-    core = table->core;
+    id = table->core->record.id;
+    anonymous = table->core->record.flags & HTSTORE_ANONYMOUS;
     pthread_mutex_lock(&store->objects_mutex);
     if (table->n_users > 0) {
         pthread_mutex_unlock(&store->objects_mutex);
         return hti_fail(error, HTSTORE_EBUSY, "a cursor or a batch still uses this handle");
     }
-    last = --core->n_handles == 0;
+    last = --table->core->n_handles == 0;
     hti_handle_retire(table);
     pthread_mutex_unlock(&store->objects_mutex);
-    if (last && (core->record.flags & HTSTORE_ANONYMOUS))
-        drop_anonymous(store, core);
+    if (last && !store->readonly)
+        forget_core(store, id, anonymous);
     return 0;
 }
 

@@ -1,10 +1,13 @@
 /* api_util: hides how the store of a test is made, settled and compared. */
 #include "api_util.h"
 
+#include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #define SMALL_SEGMENT (64u << 10)
 #define SMALL_CACHE 4096
@@ -297,4 +300,33 @@ void api_export_is(const char *file, int line, const char *keys_text, const char
         api_fail(file, line, "export gave\n%sinstead of\n%s", got, expected);
     if (api_size(api.table) != api_count(&keys))
         api_fail(file, line, "size is not the number of exported rows");
+}
+
+/* ---- other processes ---- */
+
+/* What a child tells its parent. */
+struct verdict {
+    int line;
+    char message[sizeof api.error.message];
+};
+
+void api_run_in_child(int (*function)(void))
+{
+    int ends[2], status;
+    struct verdict verdict = { .line = -1 };
+    ck_assert_int_eq(pipe2(ends, O_CLOEXEC), 0);
+    pid_t pid = fork();
+    if (pid == 0) {
+        verdict.line = function();
+        memcpy(verdict.message, api.error.message, sizeof verdict.message);
+        ssize_t written = write(ends[1], &verdict, sizeof verdict);
+        _exit(written != sizeof verdict);
+    }
+    ck_assert_int_gt(pid, 0);
+    close(ends[1]);
+    ssize_t size = read(ends[0], &verdict, sizeof verdict);
+    close(ends[0]);
+    ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+    ck_assert_msg(size == sizeof verdict && status == 0, "the child ended with status %#x", (unsigned)status);
+    ck_assert_msg(verdict.line == 0, "in the child, line %d; last message: %s", verdict.line, verdict.message);
 }

@@ -102,6 +102,9 @@ void api_get_is(const char *file, int line, const char *keys, const char *defaul
                 const char *found);
 void api_export_is(const char *file, int line, const char *keys, const char *values);
 
+/* Run this in a forked child; it gives 0 or the number of the line at fault. */
+void api_run_in_child(int (*function)(void));
+
 /* ---- arrays for api.table ---- */
 
 struct htstore_array api_keys(const char *text);
