@@ -195,8 +195,10 @@ static void push_delta(struct htstore *store, struct hti_record *record)
     store->delta_lsn = record->lsn;
     store->delta_bytes += record->buf.size;
     store->delta_rows += record->n_rows;
-    if (store->delta_since_ms == 0)
+    if (store->delta_since_ms == 0) {
         store->delta_since_ms = hti_now_ms();
+        pthread_cond_broadcast(&store->work); /* the flusher counts the age from now */
+    }
 }
 
 /* --- the group --- */

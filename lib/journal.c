@@ -13,6 +13,7 @@
 #include "file.h"
 #include "mem.h"
 #include "segment.h"
+#include "thread.h"
 
 #define FIRST_SEGMENT_SIZE ((uint64_t)1 << 20)
 #define MAX_VECTORS 256
@@ -224,7 +225,7 @@ int hti_journal_open(const struct hti_journal_options *options, struct hti_journ
         return hti_fail(error, HTSTORE_ENOMEM, "no locks for the journal");
     }
     rc = make_segment(journal, options->first_segment, size, &journal->fd, &journal->current, error);
-    if (rc == 0 && (err = pthread_create(&journal->preparer, NULL, run_preparer, journal)) != 0) {
+    if (rc == 0 && (err = hti_thread_start(&journal->preparer, "htstore-prepare", run_preparer, journal)) != 0) {
         rc = hti_file_fail(error, err, journal->path, "cannot start the journal's thread");
         close(journal->fd);
         hti_mem_free(journal->current);

@@ -18,6 +18,7 @@
 #include "objects.h"
 #include "recover.h"
 #include "structure.h"
+#include "thread.h"
 #include "view.h"
 
 #define MIN_DELTA ((uint64_t)64 << 10)
@@ -287,10 +288,10 @@ static int purge_anonymous(struct htstore *store, struct htstore_error *error)
 
 static int start_threads(struct htstore *store, struct htstore_error *error)
 {
-    int err = pthread_create(&store->flusher, NULL, hti_flush_run, store);
+    int err = hti_thread_start(&store->flusher, "htstore-flush", hti_flush_run, store);
 
     if (err == 0) {
-        err = pthread_create(&store->syncer, NULL, hti_commit_run_syncer, store);
+        err = hti_thread_start(&store->syncer, "htstore-sync", hti_commit_run_syncer, store);
         if (err != 0) {
             pthread_mutex_lock(&store->write_mutex);
             store->stopping = true;

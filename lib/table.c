@@ -46,7 +46,12 @@ static int make_core(struct htstore *store, struct hti_table_record *record, str
     struct hti_core *core;
     int rc = hti_structure_create(store, record, &core, error);
 
-    return rc ? rc : open_core(store, core, NULL, table, error);
+    if (rc != 0)
+        return rc;
+    rc = open_core(store, core, NULL, table, error);
+    if (rc != 0)
+        hti_structure_drop(store, core, NULL); /* a call that fails leaves nothing behind */
+    return rc;
 }
 
 enum mode { MODE_CREATE, MODE_OPEN, MODE_GET_OR_CREATE };

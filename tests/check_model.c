@@ -11,7 +11,7 @@
 #include <stdlib.h>
 
 #define N_SEEDS 4
-#define N_STEPS 1500
+#define N_STEPS 3000
 #define MAX_ROWS 600
 #define MAX_HANDLES 3
 #define MAX_OPERATIONS 5
@@ -520,10 +520,23 @@ static void open_store(void)
         open_table(&tables[i]);
 }
 
+/* What must have happened in a long run, lest it test nothing. */
+static uint64_t n_growths, n_flushes, most_segments;
+
+static void count_events(void)
+{
+    struct htstore_stats stats = api_stats();
+    uint64_t n_segments = stats.journal_bytes / api.options.segment_bytes;
+    n_growths += stats.map_growths;
+    n_flushes += stats.flushes;
+    most_segments = n_segments > most_segments ? n_segments : most_segments;
+}
+
 static void close_store(void)
 {
     if (held.cursor)
         expect_walk(&held);
+    count_events();
     for (size_t i = 0; i < N_TABLES; i++) {
         while (tables[i].n_handles)
             close_handle(&tables[i], 0);
@@ -596,7 +609,7 @@ START_TEST(the_store_does_what_the_model_does)
     memset(&held, 0, sizeof held);
     for (size_t i = 0; i < N_TABLES; i++)
         make_model(&tables[i], &kinds[i]);
-    step = 0;
+    step = n_growths = n_flushes = most_segments = 0;
     open_store();
     for (step = 0; step < n_steps; step++)
         run_step();
@@ -606,6 +619,8 @@ START_TEST(the_store_does_what_the_model_does)
     for (size_t i = 0; i < N_TABLES; i++)
         do_export(&tables[i]);
     close_store();
+    EXPECT(n_steps < N_STEPS || (n_growths > 0 && n_flushes > 100 && most_segments > 1),
+           "only %" PRIu64 " growths, %" PRIu64 " flushes, %" PRIu64 " segments", n_growths, n_flushes, most_segments);
 }
 END_TEST
 

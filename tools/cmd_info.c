@@ -17,10 +17,21 @@ static void write_id(char text[33], const uint8_t id[16])
     text[32] = '\0';
 }
 
+/* Bytes, for people too if there are many. */
+static void write_size(struct buffer *out, const char *label, uint64_t size)
+{
+    char text[32];
+
+    if (size < 1024)
+        buffer_printf(out, "%-8s %" PRIu64 " bytes\n", label, size);
+    else
+        buffer_printf(out, "%-8s %s (%" PRIu64 " bytes)\n", label, escape_size(text, size), size);
+}
+
 static void write_text(struct tool *tool, const struct htstore_stats *stats)
 {
     struct buffer *out = &tool->out.pending;
-    char id[33], data[32], journal[32];
+    char id[33];
 
     write_id(id, stats->store_id);
     buffer_text(out, "store    ");
@@ -29,9 +40,8 @@ static void write_text(struct tool *tool, const struct htstore_stats *stats)
     buffer_printf(out, "LSN      %" PRIu64 " applied: all that readers can see\n", stats->applied_lsn);
     buffer_printf(out, "tables   %" PRIu64 "\n", stats->n_tables);
     buffer_printf(out, "rows     %" PRIu64 "\n", stats->n_rows);
-    buffer_printf(out, "data     %s (%" PRIu64 " bytes)\n", escape_size(data, stats->data_bytes), stats->data_bytes);
-    buffer_printf(out, "journal  %s (%" PRIu64 " bytes)\n", escape_size(journal, stats->journal_bytes),
-                  stats->journal_bytes);
+    write_size(out, "data", stats->data_bytes);
+    write_size(out, "journal", stats->journal_bytes);
     buffer_printf(out, "library  %s; %s\n", htstore_version(), htstore_build_info());
 }
 
