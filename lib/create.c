@@ -59,7 +59,7 @@ static int put_first_record(struct hti_kv *kv, struct htstore_error *error)
 static int make_environment(int dir_fd, const char *path, struct htstore_error *error)
 {
     const struct hti_kv_options options = {
-        .dir_fd = dir_fd, .path = path, .map_size = NEW_MAP_SIZE, .max_databases = 1, .max_readers = 1022
+        .dir_fd = dir_fd, .path = path, .map_size = NEW_MAP_SIZE, .max_pinned = 1, .max_readers = 1022
     };
     struct hti_kv *kv;
     int rc = hti_kv_open(&options, &kv, error);
@@ -124,7 +124,7 @@ static int busy(const char *path, struct htstore_error *error)
     return hti_fail(error, HTSTORE_EBUSY, "%s: another process is making this store", path);
 }
 
-static int remove_leftover(int parent_fd, const char *temporary, const char *path, struct htstore_error *error)
+int hti_create_clear(int parent_fd, const char *temporary, const char *path, struct htstore_error *error)
 {
     int fd, err, rc = hti_folder_open(parent_fd, temporary, path, &fd, error);
 
@@ -141,7 +141,7 @@ static int remove_leftover(int parent_fd, const char *temporary, const char *pat
 
 static int make_temporary(int parent_fd, const char *temporary, const char *path, int *fd, struct htstore_error *error)
 {
-    int rc = remove_leftover(parent_fd, temporary, path, error);
+    int rc = hti_create_clear(parent_fd, temporary, path, error);
 
     if (rc == 0)
         rc = hti_folder_make(parent_fd, temporary, path, error);
@@ -158,10 +158,25 @@ static int make_temporary(int parent_fd, const char *temporary, const char *path
     return 0;
 }
 
+int hti_create_publish(int parent_fd, const char *temporary, const char *name, int fd, const char *path,
+                       struct htstore_error *error)
+{
+    int err;
+
+    if (flock(fd, LOCK_EX | LOCK_NB) != 0 || !is_same_folder(parent_fd, temporary, fd))
+        return busy(path, error);
+    err = hti_file_sync(fd);
+    if (err == 0)
+        err = hti_file_rename_new(parent_fd, temporary, parent_fd, name);
+    if (err == 0)
+        err = hti_file_sync(parent_fd);
+    return err ? hti_file_fail(error, err, path, "cannot put the new store into place") : 0;
+}
+
 static int create_in(int parent_fd, const char *name, const char *path, uint32_t flags, struct htstore_error *error)
 {
     char temporary[NAME_MAX + 1];
-    int fd, err, rc;
+    int fd, rc;
 
     if (snprintf(temporary, sizeof temporary, ".%s" HTI_CREATE_TMP_SUFFIX, name) >= (int)sizeof temporary)
         return hti_fail(error, HTSTORE_EINVAL, "%s: the name is too long", path);
@@ -171,12 +186,8 @@ static int create_in(int parent_fd, const char *name, const char *path, uint32_t
     if (rc != 0)
         return rc;
     rc = build(fd, path, flags, error);
-    if (rc == 0) {
-        err = hti_file_rename_new(parent_fd, temporary, parent_fd, name);
-        if (err == 0)
-            err = hti_file_sync(parent_fd);
-        rc = err ? hti_file_fail(error, err, path, "cannot put the new store into place") : 0;
-    }
+    if (rc == 0)
+        rc = hti_create_publish(parent_fd, temporary, name, fd, path, error);
     if (rc != 0)
         hti_folder_remove(parent_fd, temporary);
     close(fd);

@@ -15,15 +15,16 @@
 int hti_file_status(int sys_errno);
 
 /* hti_fail() with the status of sys_errno, errno and path set, and ": <strerror>" appended to the sentence. */
-int hti_file_fail(struct htstore_error *error, int sys_errno, const char *path, const char *format, ...) HTI_PRINTF(4, 5);
+int hti_file_fail(struct htstore_error *error, int sys_errno, const char *path, const char *format, ...)
+    HTI_PRINTF(4, 5);
 
-/* These return 0 or an errno value (positive). They loop on EINTR and on short counts. */
-int hti_file_read_at(int fd, void *data, size_t size, uint64_t offset, size_t *got); /* *got < size at the end of file */
+/* These return 0 or an errno value (positive). They loop on EINTR and on short counts; *got < size at the end of file. */
+int hti_file_read_at(int fd, void *data, size_t size, uint64_t offset, size_t *got);
 int hti_file_write_at(int fd, const void *data, size_t size, uint64_t offset);
 /* Write all vectors at offset. `written` (may be NULL) tells how many bytes went out, also after an error. Changes iov. */
 int hti_file_writev_at(int fd, struct iovec *iov, int n_iov, uint64_t offset, uint64_t *written);
 int hti_file_fill_zero(int fd, uint64_t offset, uint64_t size); /* writes zeros: blocks really allocated */
-int hti_file_datasync(int fd); /* never retried after an error */
+int hti_file_datasync(int fd); /* never retried after an error, not even EINTR */
 int hti_file_sync(int fd);
 int hti_file_size(int fd, uint64_t *size);
 
@@ -33,7 +34,7 @@ int hti_file_size(int fd, uint64_t *size);
  * umask. `path` is for messages. *fd is -1 on failure.
  */
 int hti_file_open(int dir_fd, const char *name, int flags, const char *path, int *fd, struct htstore_error *error);
-/* Open a folder (O_DIRECTORY | O_CLOEXEC). */
+/* Open a folder (O_DIRECTORY | O_CLOEXEC). A link as last component is followed only if dir_fd is AT_FDCWD. */
 int hti_folder_open(int dir_fd, const char *name, const char *path, int *fd, struct htstore_error *error);
 /* mkdirat with mode 0700 whatever the umask. */
 int hti_folder_make(int dir_fd, const char *name, const char *path, struct htstore_error *error);

@@ -7,6 +7,7 @@
 #include <lmdb.h>
 #include <pthread.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -62,6 +63,7 @@ struct hti_kv {
     bool readonly;
     uint32_t page_size;
     uint32_t n_databases; /* size of the array */
+    uint32_t max_pinned;
 
     pthread_mutex_t mutex;
     pthread_cond_t changed;
@@ -115,6 +117,12 @@ static int fail(const struct hti_kv *kv, int rc, const char *what, struct htstor
 
 /* --- open and close --- */
 
+/* The catalogue, those that handles and cursors pin, and those of a flush. */
+static uint32_t databases_for(const struct hti_kv_options *options)
+{
+    return options->max_pinned + options->max_pinned / 2 + 2;
+}
+
 static int open_environment(const struct hti_kv_options *options, uint64_t map_size, MDB_env **out)
 {
     const unsigned flags = MDB_NOTLS | (options->readonly ? MDB_RDONLY : 0u);
@@ -127,7 +135,7 @@ static int open_environment(const struct hti_kv_options *options, uint64_t map_s
         return rc;
     rc = mdb_env_set_mapsize(env, (size_t)map_size);
     if (rc == 0)
-        rc = mdb_env_set_maxdbs(env, options->max_databases + 1);
+        rc = mdb_env_set_maxdbs(env, databases_for(options));
     if (rc == 0)
         rc = mdb_env_set_maxreaders(env, options->max_readers);
     if (rc == 0) {
@@ -167,7 +175,8 @@ static int finish_open(struct hti_kv *kv, const struct hti_kv_options *options)
     if (rc != 0)
         return rc;
     kv->page_size = stat.ms_psize;
-    kv->n_databases = options->max_databases + 1;
+    kv->n_databases = databases_for(options);
+    kv->max_pinned = options->max_pinned;
     kv->databases = hti_mem_zalloc_array(kv->n_databases, sizeof *kv->databases);
     if (!kv->databases)
         return ENOMEM;
@@ -244,6 +253,19 @@ static void name_of(uint64_t database, char name[NAME_SIZE])
         snprintf(name, NAME_SIZE, "!catalog");
     else
         snprintf(name, NAME_SIZE, "t%016llx", (unsigned long long)database);
+}
+
+bool hti_kv_parse_name(struct hti_kv_bytes name, uint64_t *database)
+{
+    char text[NAME_SIZE], again[NAME_SIZE];
+
+    if (name.size >= sizeof text)
+        return false;
+    memcpy(text, name.data, name.size);
+    text[name.size] = '\0';
+    *database = text[0] == 't' ? strtoull(text + 1, NULL, 16) : HTI_KV_CATALOG;
+    name_of(*database, again);
+    return strlen(again) == name.size && memcmp(again, text, name.size) == 0;
 }
 
 static struct database *find_database(struct hti_kv *kv, uint64_t number)
@@ -345,7 +367,7 @@ static int fail_full(const struct hti_kv *kv, struct htstore_error *error)
 {
     return hti_fail(error, HTSTORE_EBUSY,
                     "%s: %u tables are in use at once; close some, or open the store with a larger max_open_tables",
-                    kv->path, kv->n_databases - 1);
+                    kv->path, kv->max_pinned);
 }
 
 static int open_database(struct hti_kv *kv, uint64_t number, bool create, uint32_t n_pins, struct htstore_error *error)
@@ -377,23 +399,31 @@ static int open_database(struct hti_kv *kv, uint64_t number, bool create, uint32
     return 0;
 }
 
-static bool pin_open_database(struct hti_kv *kv, uint64_t number)
+static bool may_pin_more(const struct hti_kv *kv)
 {
-    pthread_mutex_lock(&kv->mutex);
-    struct database *entry = find_database(kv, number);
-    if (entry) {
-        entry->n_pins++;
-        entry->last_use = ++kv->clock;
-    }
-    pthread_mutex_unlock(&kv->mutex);
-    return entry != NULL;
+    uint32_t n = 0;
+
+    for (uint32_t i = 0; i < kv->n_databases; i++)
+        n += kv->databases[i].number != HTI_KV_CATALOG && kv->databases[i].n_pins > 0;
+    return n < kv->max_pinned;
 }
 
 int hti_kv_acquire(struct hti_kv *kv, uint64_t database, bool create, struct htstore_error *error)
 {
-    if (pin_open_database(kv, database))
+    bool allowed, open = false;
+
+    pthread_mutex_lock(&kv->mutex);
+    struct database *entry = find_database(kv, database);
+    allowed = create || (entry && entry->n_pins > 0) || may_pin_more(kv);
+    if (entry && allowed) {
+        entry->n_pins++;
+        entry->last_use = ++kv->clock;
+        open = true;
+    }
+    pthread_mutex_unlock(&kv->mutex);
+    if (open)
         return 0;
-    return open_database(kv, database, create, 1, error);
+    return allowed ? open_database(kv, database, create, 1, error) : fail_full(kv, error);
 }
 
 bool hti_kv_is_pinned(struct hti_kv *kv, uint64_t database)

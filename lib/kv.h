@@ -18,7 +18,7 @@ struct hti_kv_write;  /* a write transaction */
 struct hti_kv_read;   /* a read transaction */
 struct hti_kv_cursor; /* walks a database in key order */
 
-#define HTI_KV_CATALOG 0u /* number of the catalogue's database; rows have numbers from 1 */
+#define HTI_KV_CATALOG (UINT64_MAX - 1) /* number of the catalogue's database; rows have numbers from 1, 0 is none */
 #define HTI_KV_MAX_KEY_SIZE 511
 
 struct hti_kv_bytes {
@@ -26,12 +26,15 @@ struct hti_kv_bytes {
     size_t size;
 };
 
+/* The number of the database that has this name in the file; false if it is none of ours. */
+bool hti_kv_parse_name(struct hti_kv_bytes name, uint64_t *database);
+
 struct hti_kv_options {
     int dir_fd;            /* folder of data.mdb and lock.mdb */
     const char *path;      /* of the store, for messages */
     bool readonly;
     uint64_t map_size;     /* wanted; smaller if address space is short, larger if the file is */
-    uint32_t max_databases;
+    uint32_t max_pinned;   /* databases that may stay pinned at once; as many again can be open for a flush */
     uint32_t max_readers;
 };
 
@@ -42,7 +45,8 @@ void hti_kv_close(struct hti_kv *kv); /* no transaction may be open */
 /*
  * Open databases by number. `acquire` pins one, so that its handle stays; opening it the first time takes a short
  * transaction of its own (with `create`: a committed one), so it must not run inside a write transaction. Writer.
- * 0; 1 = it does not exist (without `create`); HTSTORE_EBUSY = too many are pinned.
+ * 0; 1 = it does not exist (without `create`); HTSTORE_EBUSY = too many are pinned (without `create`: a flush, which holds
+ * at most max_pinned / 2, always finds room).
  */
 int hti_kv_acquire(struct hti_kv *kv, uint64_t database, bool create, struct htstore_error *error);
 void hti_kv_release(struct hti_kv *kv, uint64_t database); /* any thread */

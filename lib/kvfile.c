@@ -575,9 +575,10 @@ static int note_free_pages(struct walk *walk, uint64_t page, const struct node *
     }
     for (uint64_t i = 1; i <= count; i++) {
         uint64_t number = hti_load_le64(node->value + 8 * i);
-        if (number < missing->first || number - missing->first >= missing->count)
-            continue;
+        /* For a smaller number this wraps around to a huge one. */
         uint64_t index = number - missing->first;
+        if (index >= missing->count)
+            continue;
         uint8_t bit = (uint8_t)(1u << (index % 8));
         missing->n_found += !(missing->found[index / 8] & bit);
         missing->found[index / 8] |= bit;
@@ -607,7 +608,7 @@ static int check_length(const struct hti_kvfile *file, uint64_t size, struct hts
         return 0;
     missing.count = file->meta.last_page + 1 - missing.first;
     /* The free list takes 8 bytes of the file for each page: this bounds the memory, too. */
-    if (missing.first < N_METAS || missing.count > size / 8)
+    if (missing.count > size / 8)
         return fail_truncated(expected, size, file->path, error);
     missing.found = hti_mem_zalloc(missing.count / 8 + 1);
     if (!missing.found)
@@ -750,6 +751,20 @@ uint64_t hti_kvfile_txn_id(const struct hti_kvfile *file)
     return file->meta.txn_id;
 }
 
+/* Take the record of a database apart. False if it cannot be one, which is reported. */
+static bool load_tree(const struct walk *walk, uint64_t page, const struct node *node, struct hti_kvfile_tree *tree)
+{
+    const char *fault = "the record of a database has a wrong size";
+
+    if (node->value_size == TREE_SIZE) {
+        decode_tree(node->value, tree);
+        fault = check_tree(tree, walk->file->meta.last_page);
+    }
+    if (fault)
+        report_bad(walk, page, fault);
+    return !fault;
+}
+
 struct search {
     const char *name;
     struct hti_kvfile_tree *tree;
@@ -762,14 +777,8 @@ static int match_tree(struct walk *walk, uint64_t page, const struct node *node)
     struct hti_kvfile_tree tree;
 
     if (node->flags != NODE_TREE || node->key_size != strlen(search->name) ||
-        memcmp(node->key, search->name, node->key_size) != 0)
+        memcmp(node->key, search->name, node->key_size) != 0 || !load_tree(walk, page, node, &tree))
         return 0;
-    if (node->value_size != TREE_SIZE)
-        return report_bad(walk, page, "the record of a database has a wrong size");
-    decode_tree(node->value, &tree);
-    const char *fault = check_tree(&tree, walk->file->meta.last_page);
-    if (fault)
-        return report_bad(walk, page, fault);
     *search->tree = tree;
     return 1;
 }
@@ -784,6 +793,26 @@ int hti_kvfile_find_tree(struct hti_kvfile *file, const char *name, struct hti_k
     int code = walk_tree(&walk, &file->meta.main_tree);
 
     return code < 0 ? code : code == 0;
+}
+
+static int show_tree(struct walk *walk, uint64_t page, const struct node *node)
+{
+    const hti_kvfile_tree_fn *show = walk->visitor;
+    struct hti_kvfile_tree tree;
+
+    if (node->flags != NODE_TREE || !load_tree(walk, page, node, &tree))
+        return 0;
+    return (*show)(walk->user, node->key, node->key_size, &tree);
+}
+
+int hti_kvfile_list_trees(struct hti_kvfile *file, hti_kvfile_tree_fn tree, hti_kvfile_bad_fn bad, void *user,
+                          struct htstore_error *error)
+{
+    struct walk walk = {
+        .file = file, .visit = show_tree, .visitor = &tree, .bad = bad, .user = user, .error = error
+    };
+
+    return walk_tree(&walk, &file->meta.main_tree);
 }
 
 static int hand_out(struct walk *walk, uint64_t page, const struct node *node)

@@ -23,7 +23,7 @@ struct hti_kvfile; /* an open walk; single-threaded */
 
 /* A database as its record in the main tree describes it. */
 struct hti_kvfile_tree {
-    uint64_t root;      /* page number; UINT64_MAX = empty */
+    uint64_t root; /* page number; UINT64_MAX = empty */
     uint64_t n_entries; /* as recorded */
     uint16_t depth;
     uint16_t flags;
@@ -33,8 +33,12 @@ struct hti_kvfile_tree {
  * Called for each intact leaf entry, in key order. The memory is valid during the call. Non-zero stops the walk, which
  * then returns that value.
  */
-typedef int (*hti_kvfile_entry_fn)(void *user, const uint8_t *key, size_t key_size, const uint8_t *value, size_t value_size);
-/* Called for each page that cannot be used, with the reason in words. Its entries, or its subtree, are lost. */
+typedef int (*hti_kvfile_entry_fn)(void *user, const uint8_t *key, size_t key_size, const uint8_t *value,
+                                   size_t value_size);
+/*
+ * Called for each page that is damaged or cannot be read, with the reason in words ("it is reached twice"). Its subtree,
+ * or those of its entries that were not handed out, are lost.
+ */
 typedef void (*hti_kvfile_bad_fn)(void *user, uint64_t page, const char *reason);
 
 /*
@@ -51,6 +55,10 @@ uint64_t hti_kvfile_txn_id(const struct hti_kvfile *file);
  */
 int hti_kvfile_find_tree(struct hti_kvfile *file, const char *name, struct hti_kvfile_tree *tree, hti_kvfile_bad_fn bad,
                          void *user, struct htstore_error *error);
+/* Every named database that the main tree records, in the order of names. Non-zero stops the walk, as below. */
+typedef int (*hti_kvfile_tree_fn)(void *user, const uint8_t *name, size_t name_size, const struct hti_kvfile_tree *tree);
+int hti_kvfile_list_trees(struct hti_kvfile *file, hti_kvfile_tree_fn tree, hti_kvfile_bad_fn bad, void *user,
+                          struct htstore_error *error);
 /* Every entry of a tree. 0 when done (also with bad pages), the callback's value if it stopped, HTSTORE_EIO, HTSTORE_ENOMEM. */
 int hti_kvfile_walk(struct hti_kvfile *file, const struct hti_kvfile_tree *tree, hti_kvfile_entry_fn entry,
                     hti_kvfile_bad_fn bad, void *user, struct htstore_error *error);

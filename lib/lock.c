@@ -405,6 +405,11 @@ int hti_lock_reader(struct hti_lock *lock, int dir_fd, const char *path, uint32_
     return 0;
 }
 
+int hti_lock_refuse(const struct hti_lock *lock, const char *path, struct htstore_error *error)
+{
+    return fail_busy(lock->fd, path, error);
+}
+
 bool hti_lock_owner_alive(const struct hti_lock *lock)
 {
     if (lock->owner)

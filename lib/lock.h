@@ -20,8 +20,8 @@
  * deleting LOCK does not let a second owner in.
  */
 struct hti_lock {
-    int dir_fd;   /* borrowed */
-    int fd;       /* of LOCK; -1 if not open */
+    int dir_fd; /* borrowed */
+    int fd; /* of LOCK; -1 if not open */
     bool owner;
     bool opening; /* byte 0 is held */
 };
@@ -32,7 +32,8 @@ struct hti_lock {
  * pid namespace the sentence says so. After locking, the inodes of LOCK by descriptor and by name are compared, and all is
  * retried if they differ.
  */
-int hti_lock_owner(struct hti_lock *lock, int dir_fd, const char *path, uint32_t timeout_ms, struct htstore_error *error);
+int hti_lock_owner(struct hti_lock *lock, int dir_fd, const char *path, uint32_t timeout_ms,
+                   struct htstore_error *error);
 /*
  * For a reader: take byte 0 shared (waiting at most timeout_ms, at least 1000 ms since owners hold it briefly). On a
  * read-only file system, or where LOCK is missing, it succeeds without a lock. *owner_alive tells whether byte 1 is held.
@@ -40,10 +41,12 @@ int hti_lock_owner(struct hti_lock *lock, int dir_fd, const char *path, uint32_t
  */
 int hti_lock_reader(struct hti_lock *lock, int dir_fd, const char *path, uint32_t timeout_ms, bool *owner_alive,
                     struct htstore_error *error);
+/* HTSTORE_EBUSY, with the sentence that names the owner. */
+int hti_lock_refuse(const struct hti_lock *lock, const char *path, struct htstore_error *error);
 /* Is an owner alive now? */
 bool hti_lock_owner_alive(const struct hti_lock *lock);
-void hti_lock_opened(struct hti_lock *lock);  /* release byte 0: others may open now */
-int hti_lock_closing(struct hti_lock *lock);  /* take byte 0 again, waiting; 0 or errno */
+void hti_lock_opened(struct hti_lock *lock); /* release byte 0: others may open now */
+int hti_lock_closing(struct hti_lock *lock); /* take byte 0 again, waiting at most 10 s; 0 or errno */
 void hti_lock_release(struct hti_lock *lock); /* everything; an owner writes "state closed" first */
 
 #endif

@@ -314,8 +314,11 @@ static int count_rows(struct hti_record *record)
     int rc;
 
     hti_op_walk_init(&walk, record);
-    while ((rc = hti_op_walk_next(&walk, &op)) == 0)
+    while ((rc = hti_op_walk_next(&walk, &op)) == 0) {
+        if (op.kind == HTI_OP_PUT_NEW)
+            return HTSTORE_ECORRUPT; /* never written */
         record->n_rows += op.n_rows;
+    }
     return rc == 1 ? 0 : rc;
 }
 

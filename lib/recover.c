@@ -240,6 +240,8 @@ int hti_recover_replay(struct htstore *store, const struct hti_recovery *recover
     if (rc == 0)
         rc = flush_list(&r, recovery->last_lsn);
     hti_record_free_list(r.list);
+    for (struct hti_core *core = store->cores; core; core = core->next)
+        core->n_rows = core->totals.n_rows;
     return rc;
 }
 

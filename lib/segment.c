@@ -175,14 +175,15 @@ static int fail_at(const struct hti_segment *segment, uint64_t offset, int code,
     return code;
 }
 
-static int check_header(const struct hti_segment *segment, const uint8_t *h, const uint8_t store_id[16],
+/* `store_id` NULL: any store will do. */
+static int check_header(const struct hti_segment *segment, const uint8_t *h, const uint8_t *store_id,
                         struct htstore_error *error)
 {
     if (memcmp(h, MAGIC, sizeof MAGIC) != 0 || hti_load_le64(h + 56) != hti_hash64(h, 56, 0))
         return fail_at(segment, 0, HTSTORE_ECORRUPT, "the header of this journal segment is damaged", error);
     if (hti_load_le32(h + 8) != HTI_SEGMENT_VERSION || hti_load_le32(h + 12) != 0)
         return fail_at(segment, 8, HTSTORE_EVERSION, "written by a newer version of libhtstore", error);
-    if (memcmp(h + 16, store_id, 16) != 0 || hti_load_le64(h + 32) != segment->number)
+    if ((store_id && memcmp(h + 16, store_id, 16) != 0) || hti_load_le64(h + 32) != segment->number)
         return fail_at(segment, 16, HTSTORE_EFORMAT, "this journal segment belongs to another store or place", error);
     return 0;
 }
@@ -194,12 +195,10 @@ static int read_some(struct hti_segment *segment, void *data, size_t size, uint6
     return err ? hti_file_fail(error, err, segment->path, "cannot read the journal") : 0;
 }
 
-int hti_segment_open(int dir_fd, const char *dir_path, const uint8_t store_id[16], uint64_t number,
-                     struct hti_segment *segment, struct htstore_error *error)
+int hti_segment_open_headless(int dir_fd, const char *dir_path, const uint8_t store_id[16], uint64_t number,
+                              struct hti_segment *segment, struct htstore_error *error)
 {
     char name[HTI_SEGMENT_NAME_SIZE];
-    uint8_t header[HEADER_SIZE] = { 0 };
-    size_t got;
     int rc, err;
 
     memset(segment, 0, sizeof *segment);
@@ -212,13 +211,47 @@ int hti_segment_open(int dir_fd, const char *dir_path, const uint8_t store_id[16
     if (rc != 0)
         return rc;
     err = hti_file_size(segment->fd, &segment->file_size);
-    rc = err ? hti_file_fail(error, err, segment->path, "cannot read the journal") : 0;
-    if (rc == 0)
-        rc = read_some(segment, header, sizeof header, 0, &got, error);
+    if (err != 0) {
+        hti_segment_close(segment);
+        return hti_file_fail(error, err, segment->path, "cannot read the journal");
+    }
+    return 0;
+}
+
+int hti_segment_open(int dir_fd, const char *dir_path, const uint8_t store_id[16], uint64_t number,
+                     struct hti_segment *segment, struct htstore_error *error)
+{
+    uint8_t header[HEADER_SIZE] = { 0 };
+    size_t got;
+    int rc = hti_segment_open_headless(dir_fd, dir_path, store_id, number, segment, error);
+
+    if (rc != 0)
+        return rc;
+    rc = read_some(segment, header, sizeof header, 0, &got, error);
     if (rc == 0)
         rc = check_header(segment, header, store_id, error);
     if (rc != 0)
         hti_segment_close(segment);
+    return rc;
+}
+
+int hti_segment_identify(int dir_fd, const char *dir_path, uint64_t number, uint8_t store_id[16],
+                         struct htstore_error *error)
+{
+    static const uint8_t nobody[16];
+    uint8_t header[HEADER_SIZE] = { 0 };
+    struct hti_segment segment;
+    size_t got;
+    int rc = hti_segment_open_headless(dir_fd, dir_path, nobody, number, &segment, error);
+
+    if (rc != 0)
+        return rc;
+    rc = read_some(&segment, header, sizeof header, 0, &got, error);
+    if (rc == 0)
+        rc = check_header(&segment, header, NULL, error);
+    if (rc == 0)
+        memcpy(store_id, header + 16, 16);
+    hti_segment_close(&segment);
     return rc;
 }
 

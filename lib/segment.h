@@ -40,6 +40,12 @@ struct hti_segment {
 /* Open to read. HTSTORE_ECORRUPT (header), HTSTORE_EVERSION, HTSTORE_EFORMAT (another store's), HTSTORE_EIO. */
 int hti_segment_open(int dir_fd, const char *dir_path, const uint8_t store_id[16], uint64_t number,
                      struct hti_segment *segment, struct htstore_error *error);
+/* The same without a look at the header, which may be damaged: only what the name and the caller say counts. */
+int hti_segment_open_headless(int dir_fd, const char *dir_path, const uint8_t store_id[16], uint64_t number,
+                              struct hti_segment *segment, struct htstore_error *error);
+/* Whose segment is it? As hti_segment_open() for that store. */
+int hti_segment_identify(int dir_fd, const char *dir_path, uint64_t number, uint8_t store_id[16],
+                         struct htstore_error *error);
 void hti_segment_close(struct hti_segment *segment);
 
 /*

@@ -188,7 +188,7 @@ static int open_kv(struct htstore *store, struct htstore_error *error)
         .path = store->path,
         .readonly = store->readonly,
         .map_size = store->options.map_size,
-        .max_databases = store->options.max_open_tables,
+        .max_pinned = store->options.max_open_tables,
         .max_readers = 1022,
     };
     int rc = hti_kv_open(&options, &store->kv, error);

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -690,6 +691,31 @@ START_TEST(removal_stops_in_endless_depth)
 }
 END_TEST
 
+START_TEST(a_mapped_file_is_found_among_many)
+{
+    enum { N_FILES = 300 };
+    static void *maps[N_FILES];
+    struct stat status[N_FILES];
+    for (int i = 0; i < N_FILES; i++) {
+        char name[64];
+        snprintf(name, sizeof name, "a file with 200%% of a name\n%d", i);
+        int fd = make_file(name, "text");
+        ck_assert_int_eq(fstat(fd, &status[i]), 0);
+        ck_assert(!hti_file_is_mapped(status[i].st_dev, status[i].st_ino));
+        maps[i] = mmap(NULL, 4, PROT_READ, MAP_SHARED, fd, 0);
+        ck_assert_ptr_ne(maps[i], MAP_FAILED);
+        close(fd);
+    }
+    for (int i = 0; i < N_FILES; i++)
+        ck_assert(hti_file_is_mapped(status[i].st_dev, status[i].st_ino));
+    ck_assert(!hti_file_is_mapped(status[0].st_dev + 1, status[0].st_ino));
+    for (int i = 0; i < N_FILES; i++) {
+        ck_assert_int_eq(munmap(maps[i], 4), 0);
+        ck_assert(!hti_file_is_mapped(status[i].st_dev, status[i].st_ino));
+    }
+}
+END_TEST
+
 START_TEST(paths_are_split_at_the_last_name)
 {
     static const char *const table[][3] = {
@@ -787,6 +813,7 @@ static void add_folders(TCase *tests)
     tcase_add_test(tests, a_folder_is_removed_with_all_in_it_but_nothing_outside);
     tcase_add_test(tests, what_is_no_folder_is_not_removed_as_one);
     tcase_add_test(tests, removal_stops_in_endless_depth);
+    tcase_add_test(tests, a_mapped_file_is_found_among_many);
     tcase_add_test(tests, paths_are_split_at_the_last_name);
     tcase_add_test(tests, paths_without_a_name_are_refused);
     tcase_add_test(tests, splitting_without_memory_leaves_nothing);

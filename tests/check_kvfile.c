@@ -481,19 +481,31 @@ static uint64_t end_of_used_pages(uint64_t n_pages)
     return n_pages;
 }
 
-/* The record of the free list that names this page first. */
-static uint8_t *find_free_record(const struct image *image, uint64_t root, uint64_t page)
+/* The first record of the free list that names this page first, or that does not. Points to its count. */
+static uint8_t *find_free_record(const struct image *image, uint64_t page, bool names_it)
 {
-    uint8_t *data = image->data + root * PAGE_SIZE;
-    for (unsigned i = 0; i < (hti_load_le16(data + 12) - 16u) / 2; i++) {
-        uint8_t *node = data + hti_load_le16(data + 16 + 2 * i), *count = node + 16;
+    uint8_t *root = image->data + hti_load_le64(newest_meta(image) + 80) * PAGE_SIZE;
+    for (unsigned i = 0; i < (hti_load_le16(root + 12) - 16u) / 2; i++) {
+        uint8_t *node = root + hti_load_le16(root + 16 + 2 * i), *count = node + 16;
         if (hti_load_le16(node + 4) & KV_BIGDATA)
             count = image->data + hti_load_le64(count) * PAGE_SIZE + 16;
-        if (hti_load_le64(count + 8) == page)
+        if ((hti_load_le64(count + 8) == page) == names_it)
             return count;
     }
-    ck_abort_msg("page %" PRIu64 " is not free", page);
+    ck_abort_msg("no such record");
     return NULL;
+}
+
+/* Refused with this number in the place of another one, and accepted with that. */
+static void expect_number_matters(const struct image *image, uint8_t *number, uint64_t value)
+{
+    uint64_t old = hti_load_le64(number);
+    hti_store_le64(number, value);
+    store(image->data, image->size);
+    ck_assert_int_eq(check(), HTSTORE_ECORRUPT);
+    hti_store_le64(number, old);
+    store(image->data, image->size);
+    ck_assert_int_eq(check(), 0);
 }
 
 START_TEST(a_short_file_is_accepted_if_its_free_list_names_all_missing_pages)
@@ -501,7 +513,6 @@ START_TEST(a_short_file_is_accepted_if_its_free_list_names_all_missing_pages)
     make_short_file();
     struct image image = load_data();
     uint64_t last_page = hti_load_le64(newest_meta(&image) + 136);
-    uint64_t free_root = hti_load_le64(newest_meta(&image) + 80);
     ck_assert_uint_lt(image.size, (last_page + 1) * PAGE_SIZE);
     MDB_env *env = open_env();
     compare_file(env, names, N_ELEMENTS(names));
@@ -513,19 +524,16 @@ START_TEST(a_short_file_is_accepted_if_its_free_list_names_all_missing_pages)
     store(image.data, end_of_used_pages(last_page + 1) * PAGE_SIZE - 1);
     ck_assert_int_eq(check(), HTSTORE_ECORRUPT);
     ck_assert_ptr_nonnull(strstr(error.message, "cut short"));
-    /* A page number of the free list counts once. */
-    uint8_t *count = find_free_record(&image, free_root, last_page);
-    uint64_t n_free = hti_load_le64(count);
-    hti_store_le64(count + 8, last_page - 1);
-    store(image.data, image.size);
-    ck_assert_int_eq(check(), HTSTORE_ECORRUPT);
-    hti_store_le64(count + 8, last_page);
-    hti_store_le64(count, n_free + 100000);
-    store(image.data, image.size);
-    ck_assert_int_eq(check(), HTSTORE_ECORRUPT);
-    hti_store_le64(count, n_free);
-    store(image.data, image.size);
-    ck_assert_int_eq(check(), 0);
+    uint8_t *count = find_free_record(&image, last_page, true);
+    /* Twice the same page counts once. */
+    expect_number_matters(&image, count + 8, last_page - 1);
+    expect_number_matters(&image, count + 8, last_page + 1);
+    expect_number_matters(&image, count + 8, UINT64_C(1) << 40);
+    expect_number_matters(&image, count + 8, UINT64_MAX);
+    expect_number_matters(&image, count, hti_load_le64(count) + 100000);
+    expect_number_matters(&image, count, UINT64_MAX);
+    /* A list with any damage proves nothing. */
+    expect_number_matters(&image, find_free_record(&image, last_page, false), UINT64_MAX);
     free(image.data);
 }
 END_TEST
@@ -592,8 +600,12 @@ START_TEST(a_file_cut_anywhere_is_refused_and_walked_without_harm)
     for (size_t size = 1; size < 152; size++) {
         store(image.data, size);
         ck_assert_int_eq(check(), size < 20 ? HTSTORE_EFORMAT : HTSTORE_ECORRUPT);
+        ck_assert(size < 20 || strstr(error.message, "bytes expected"));
         ck_assert_int_eq(walk_names(memory_fd, false, names, 4), size < 20 ? HTSTORE_EFORMAT : HTSTORE_ECORRUPT);
     }
+    store(image.data, PAGE_SIZE);
+    ck_assert_int_eq(walk_names(memory_fd, true, names, 4), HTSTORE_ECORRUPT);
+    ck_assert_str_eq(error.message, "meta page 1: cut short");
     free(image.data);
 }
 END_TEST
@@ -642,6 +654,12 @@ START_TEST(what_is_no_lmdb_file_is_told_from_a_damaged_one)
     expect_no_data_file(garbage, sizeof garbage, HTSTORE_EFORMAT, "32-bit");
 }
 END_TEST
+
+/* Where entry `i` of a page of the sample is. */
+static uint8_t *node_of(const struct kv_image *image, uint64_t page, unsigned i)
+{
+    return kv_page(image, page) + hti_load_le16(kv_page(image, page) + 16 + 2 * i);
+}
 
 /* ---- metas ---- */
 
@@ -863,6 +881,35 @@ START_TEST(a_damaged_root_of_the_older_meta_is_refused_too)
 }
 END_TEST
 
+START_TEST(a_root_that_the_file_does_not_have_is_refused)
+{
+    struct kv_image image;
+    kv_init_sample(&image, 512);
+    kv_set_main_root(&image, 0, 1, 11);
+    store(image.data, 11 * 512);
+    ck_assert_int_eq(check(), HTSTORE_ECORRUPT);
+    ck_assert_uint_eq(error.offset, 11 * 512);
+    ck_assert_ptr_nonnull(strstr(error.message, "ends before it"));
+    kv_set_main_root(&image, 0, 1, 2);
+    store(image.data, 11 * 512);
+    ck_assert_int_eq(check(), 0);
+    free(image.data);
+}
+END_TEST
+
+START_TEST(a_row_of_the_main_tree_is_no_database)
+{
+    struct kv_image image;
+    kv_init_sample(&image, 512);
+    hti_store_le16(node_of(&image, 2, 1) + 4, 0);
+    store(image.data, image.size);
+    ck_assert_int_eq(walk_sample(), 0);
+    ck_assert_uint_eq(seen.n_entries, 1);
+    ck_assert_uint_eq(seen.n_bad, 0);
+    free(image.data);
+}
+END_TEST
+
 START_TEST(huge_page_numbers_take_no_memory)
 {
     struct kv_image image;
@@ -881,12 +928,6 @@ START_TEST(huge_page_numbers_take_no_memory)
 END_TEST
 
 /* ---- damage in trees ---- */
-
-/* Where entry `i` of a page of the sample is. */
-static uint8_t *node_of(const struct kv_image *image, uint64_t page, unsigned i)
-{
-    return kv_page(image, page) + hti_load_le16(kv_page(image, page) + 16 + 2 * i);
-}
 
 static void set16(const struct kv_image *image, uint64_t page, unsigned offset, unsigned value)
 {
@@ -1085,6 +1126,12 @@ static void value_starts_in_a_tree(const struct kv_image *image)
     kv_add_entry(image, 5, 0, "a2", "", 0);
 }
 
+static void fewer_pages(const struct kv_image *image)
+{
+    hti_store_le64(kv_page(image, 0) + 136, 5);
+    hti_store_le64(kv_page(image, 1) + 136, 5);
+}
+
 static void value_shared(const struct kv_image *image)
 {
     kv_start_page(image, 5, KV_LEAF);
@@ -1173,6 +1220,7 @@ static const struct tree_fault tree_faults[] = {
     { value_too_big, 6, "outside the file", 5 },
     { value_longer_than_its_pages, 7, "wrong number of pages", 4 },
     { value_starts_in_a_tree, 6, "not the start of a value", 5 },
+    { fewer_pages, 6, "not a page of the file", 2 },
     { value_shared, 7, "reached twice", 4 },
     { depth_too_small, 5, "depth", 6 },
     { depth_too_big, 5, "depth", 6 },
@@ -1195,6 +1243,18 @@ START_TEST(damage_in_a_tree_is_told_and_costs_no_other_entry)
                   seen.bad_pages[0], seen.n_bad ? seen.reasons[0] : "");
     ck_assert_uint_eq(seen.n_entries, fault->n_entries);
     ck_assert_uint_le(seen.n_bad, 4);
+    free(image.data);
+}
+END_TEST
+
+START_TEST(a_wrong_depth_is_told_once)
+{
+    struct kv_image image;
+    kv_init_sample(&image, 512);
+    depth_too_big(&image);
+    store(image.data, image.size);
+    ck_assert_int_eq(walk_sample(), 0);
+    ck_assert_uint_eq(seen.n_bad, 1);
     free(image.data);
 }
 END_TEST
@@ -1564,38 +1624,55 @@ END_TEST
 
 /* ---- a writer at work ---- */
 
-static struct image later;
+#define N_STATES 3
 
-static void write_later_state(void)
+static struct kv_image states[N_STATES];
+static unsigned next_state, reads_between;
+
+static void write_next_state(void)
 {
-    store(later.data, later.size);
+    store(states[next_state].data, states[next_state].size);
+    if (++next_state < N_STATES)
+        hooks.act_at += reads_between;
+}
+
+/* States two commits apart: the main tree is elsewhere each time, and its old root is part of a value. */
+static void make_states(void)
+{
+    static const uint64_t roots[N_STATES] = { 2, 10, 11 };
+    for (unsigned state = 0; state < N_STATES; state++) {
+        struct kv_image *image = &states[state];
+        kv_init_sample(image, 512);
+        for (unsigned i = 0; i < 2; i++) {
+            kv_put_meta(image, i, 6 + 2 * state + i);
+            kv_set_main_root(image, i, 1, roots[state]);
+            kv_set_free_root(image, i, 1, 3);
+        }
+        for (unsigned i = 0; i < N_STATES; i++)
+            kv_put_value(image, roots[i], 1, "value");
+        kv_start_page(image, roots[state], KV_LEAF);
+        kv_add_tree(image, roots[state], "rows", 2, 5, 4);
+    }
 }
 
 START_TEST(a_writer_at_work_is_not_taken_for_damage)
 {
-    struct kv_image before, after;
     unsigned n_repeated = 0;
-    kv_init_sample(&before, 512);
-    kv_init_sample(&after, 512);
-    /* Two commits later the main tree is elsewhere, and its old root is part of a value. */
-    for (unsigned i = 0; i < 2; i++) {
-        kv_put_meta(&after, i, 8 + i);
-        kv_set_main_root(&after, i, 1, 10);
-        kv_set_free_root(&after, i, 1, 3);
-    }
-    kv_put_value(&after, 2, 1, "value");
-    later.data = after.data;
-    later.size = after.size;
-    hooks.act = write_later_state;
-    for (hooks.act_at = 1; hooks.act_at <= 12; hooks.act_at++) {
-        store(before.data, before.size);
-        hooks.n_reads = 0;
-        ck_assert_msg(check() == 0, "changed before read %u: %s", hooks.act_at, error.message);
-        n_repeated += hooks.n_reads > 6;
-    }
+    make_states();
+    for (unsigned at = 1; at <= 12; at++)
+        for (reads_between = 1; reads_between <= 12; reads_between++) {
+            hooks.act = NULL;
+            store(states[0].data, states[0].size);
+            next_state = 1;
+            hooks.n_reads = 0;
+            hooks.act_at = at;
+            hooks.act = write_next_state;
+            ck_assert_msg(check() == 0, "changed before read %u and %u later: %s", at, reads_between, error.message);
+            n_repeated += hooks.n_reads > 10;
+        }
     ck_assert_uint_ge(n_repeated, 2);
-    free(before.data);
-    free(after.data);
+    for (unsigned i = 0; i < N_STATES; i++)
+        free(states[i].data);
 }
 END_TEST
 
@@ -1631,12 +1708,15 @@ static void add_metas(TCase *tests)
     tcase_add_test(tests, a_changed_byte_of_a_meta_is_refused_or_means_the_same);
     tcase_add_test(tests, a_damaged_root_is_refused);
     tcase_add_test(tests, a_damaged_root_of_the_older_meta_is_refused_too);
+    tcase_add_test(tests, a_root_that_the_file_does_not_have_is_refused);
+    tcase_add_test(tests, a_row_of_the_main_tree_is_no_database);
     tcase_add_test(tests, huge_page_numbers_take_no_memory);
 }
 
 static void add_trees(TCase *tests)
 {
     tcase_add_loop_test(tests, damage_in_a_tree_is_told_and_costs_no_other_entry, 0, N_ELEMENTS(tree_faults));
+    tcase_add_test(tests, a_wrong_depth_is_told_once);
     tcase_add_test(tests, one_bad_page_is_told_once);
     tcase_add_test(tests, trees_end_at_32_levels);
     tcase_add_test(tests, values_above_300_mib_are_refused);

@@ -11,7 +11,7 @@
 #include <stdlib.h>
 
 #define N_SEEDS 4
-#define N_STEPS 3000
+#define N_STEPS 2000
 #define MAX_ROWS 600
 #define MAX_HANDLES 3
 #define MAX_OPERATIONS 5
@@ -83,7 +83,7 @@ static const struct kind kinds[] = {
     { "floats", HTSTORE_FLOAT64, HTSTORE_INT16, "2,2", 200, 40 },
     { "set", HTSTORE_STRING, HTSTORE_UINT8, "0", 200, 2 },
     { NULL, HTSTORE_UINT32, HTSTORE_STRING, "2", 200, 40 },
-    { "wide", HTSTORE_UINT16, HTSTORE_UINT64, "500", 100, 10 },
+    { "wide", HTSTORE_UINT16, HTSTORE_UINT64, "500", 600, 10 },
 };
 #define N_TABLES (sizeof kinds / sizeof kinds[0])
 
@@ -242,6 +242,21 @@ static struct htstore_array *choose_defaults(struct sample *s, struct htstore_ar
 }
 
 /* ---- operations on one table ---- */
+
+/* More than the first map holds. */
+static void fill_table(struct model *t)
+{
+    struct sample s = { .table = t, .n = t->kind->n_keys };
+    for (size_t i = 0; i < s.n; i++) {
+        s.key[i] = (int)i;
+        s.row[i] = t->row_of[i] = (int)pick(t->kind->n_rows);
+    }
+    s.keys = t->keys;
+    s.values = with_keys_shape(&s, &t->rows);
+    gather(&s.values, &t->rows, s.row, s.n);
+    DONE(htstore_table_insert(handle_of(t), &s.keys, &s.values, any_mode(), &api.error));
+    free(s.values.data);
+}
 
 static void do_insert(struct model *t)
 {
@@ -506,15 +521,15 @@ static void drop_table(struct model *t)
     open_table(t);
 }
 
-static void open_store(void)
+static void open_store(bool small_map)
 {
     api.options.flags = HTSTORE_CREATE | (one_in(2) ? HTSTORE_NO_PRELOAD : 0);
     api.options.cache_bytes = one_in(3) ? 1u << pick(20) : 0;
-    api.options.map_size = one_in(2) ? 1u << 20 : 0;
+    api.options.map_size = small_map ? 1u << 20 : 0;
     api.options.durability = (uint32_t)pick(4);
     api.options.delta_bytes = 64u << 10 << pick(3);
     api.options.segment_bytes = 64u << 10 << pick(2);
-    api.options.max_open_tables = one_in(2) ? 8 : 0;
+    api.options.max_open_tables = one_in(2) ? 20 : 0;
     DONE(htstore_open(api.path, &api.options, &api.store, &api.error));
     for (size_t i = 0; i < N_TABLES; i++)
         open_table(&tables[i]);
@@ -551,7 +566,7 @@ static void reopen(struct model *unused)
 {
     (void)unused;
     close_store();
-    open_store();
+    open_store(one_in(2));
 }
 
 static void flush(struct model *unused)
@@ -610,7 +625,9 @@ START_TEST(the_store_does_what_the_model_does)
     for (size_t i = 0; i < N_TABLES; i++)
         make_model(&tables[i], &kinds[i]);
     step = n_growths = n_flushes = most_segments = 0;
-    open_store();
+    open_store(true);
+    for (size_t i = 0; i < N_TABLES; i++)
+        fill_table(&tables[i]);
     for (step = 0; step < n_steps; step++)
         run_step();
     for (size_t i = 0; i < N_TABLES; i++)

@@ -228,7 +228,7 @@ START_TEST(many_tables_live_side_by_side)
 {
     enum { N = 200 };
     struct htstore_table *tables[N];
-    char name[16];
+    char name[32];
     api.options.max_open_tables = 8;
     api_open_store();
     for (int i = 0; i < N; i++) {
@@ -249,6 +249,45 @@ START_TEST(many_tables_live_side_by_side)
     api_reopen();
     ck_assert_uint_eq(api_stats().n_tables, N);
     ck_assert_uint_eq(api_stats().n_rows, N);
+}
+END_TEST
+
+/* Open tables that are not in memory take a database each; what could be opened must also be written and flushed. */
+START_TEST(tables_that_could_be_opened_can_be_replaced_and_flushed)
+{
+    enum { N = 12 };
+    struct htstore_table *tables[N];
+    char name[32];
+    int n = 0;
+    api.options.max_open_tables = 8;
+    api.options.flags |= HTSTORE_NO_PRELOAD;
+    api_open_store();
+    struct htstore_array keys = api_array(HTSTORE_INT64, "[1 2]");
+    for (int i = 0; i < N; i++) {
+        (void)snprintf(name, sizeof name, "table%d", i);
+        struct htstore_table *table = create(name);
+        OK(htstore_table_insert(table, &keys, &keys, HTSTORE_LAZY, &api.error));
+        close_table(table);
+    }
+    api_reopen();
+    for (; n < N; n++) {
+        (void)snprintf(name, sizeof name, "table%d", n);
+        int result = htstore_table_open(api.store, name, NULL, &tables[n], &api.error);
+        if (result != 0) {
+            ck_assert_msg(result == HTSTORE_EBUSY && n >= 6, "table %d: %d: %s", n, result, api.error.message);
+            break;
+        }
+    }
+    struct htstore_array values = api_array(HTSTORE_INT64, "[10 20]");
+    for (int i = 0; i < n; i++)
+        OK(htstore_table_import(tables[i], &keys, &values, HTSTORE_LAZY, &api.error));
+    OK(htstore_flush(api.store, &api.error));
+    for (int i = 0; i < n; i++) {
+        api.table = tables[i];
+        EXPORT_IS("[1 2]", "[10 20]");
+        close_table(tables[i]);
+    }
+    api.table = NULL;
 }
 END_TEST
 
@@ -534,6 +573,7 @@ int main(void)
     tcase_add_test(tests, tables_are_durable_when_created_and_dropped);
     tcase_add_test(tests, open_handles_keep_the_store_open);
     tcase_add_test(tests, many_tables_live_side_by_side);
+    tcase_add_test(tests, tables_that_could_be_opened_can_be_replaced_and_flushed);
     add_schema_tests(tests);
     tcase_add_test(tests, anonymous_tables_have_no_name);
     tcase_add_loop_test(tests, an_anonymous_table_is_gone_after_its_last_close, 0, 2);

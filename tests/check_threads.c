@@ -139,7 +139,7 @@ static void write_equal_values(struct worker *worker)
 {
     int64_t keys[N_KEYS], values[N_KEYS];
     fill(keys, N_KEYS, 0, 1);
-    for (int64_t i = 1; i <= 400; i++) {
+    for (int64_t i = 1; i <= 800; i++) {
         fill(values, N_KEYS, i * N_WRITERS + worker->number, 0);
         DONE(put(api.table, keys, values, N_KEYS, i % 50 ? 0 : HTSTORE_SYNC));
         int64_t seen[2], ends[2] = { 0, N_KEYS - 1 };
@@ -174,7 +174,7 @@ static void write_whole_contents(struct worker *worker)
 {
     int64_t keys[N_KEYS], values[N_KEYS];
     struct htstore_array k = vector(keys, N_KEYS), v = vector(values, N_KEYS);
-    for (int64_t i = 1; i <= 150; i++) {
+    for (int64_t i = 1; i <= 400; i++) {
         fill(keys, N_KEYS, i % 7, 1);
         fill(values, N_KEYS, i * N_WRITERS + worker->number, 0);
         if (i % 2) {
@@ -234,7 +234,7 @@ static void write_wide_rows(struct worker *worker)
 {
     int64_t key = 5, row[8];
     struct htstore_array k = vector(&key, 1), v = htstore_matrix(HTSTORE_INT64, row, 1, 8);
-    for (int64_t i = 0; i < 1000; i++) {
+    for (int64_t i = 0; i < 4000; i++) {
         fill(row, 8, i * N_WRITERS + worker->number, 0);
         DONE(htstore_table_insert(api.table, &k, &v, 0, NULL));
         if (i % 100 == 99)
@@ -269,7 +269,7 @@ static void write_growing_number(struct worker *worker)
 {
     int64_t key = 1;
     (void)worker;
-    for (int64_t i = 1; i <= 3000; i++) {
+    for (int64_t i = 1; i <= 10000; i++) {
         DONE(put(api.table, &key, &i, 1, i % 500 ? 0 : HTSTORE_SYNC));
         atomic_store(&acknowledged, i);
     }
@@ -375,7 +375,7 @@ static void make_the_same_tables(struct worker *worker)
     struct htstore_schema schema = { .size = sizeof schema, .key_dtype = HTSTORE_INT64 };
     schema.default_value = htstore_scalar(HTSTORE_INT64, &minus_one);
     for (int i = 0; i < 20; i++) {
-        char name[16];
+        char name[32];
         struct htstore_table *table;
         (void)snprintf(name, sizeof name, "table%d", (i + worker->number * 5) % 20);
         int result = htstore_table_get_or_create(api.store, name, &schema, &table, NULL);
@@ -395,7 +395,7 @@ START_TEST(concurrent_get_or_create_makes_one_table)
     run_workers();
     ck_assert_uint_eq(api_stats().n_tables, 20);
     for (int i = 0; i < 20; i++) {
-        char name[16];
+        char name[32];
         ck_assert_uint_ge(ids[0][i], 1);
         for (int j = 1; j < 4; j++)
             ck_assert_uint_eq(ids[j][i], ids[0][i]);
@@ -413,7 +413,7 @@ static void come_and_go(struct worker *worker)
     int64_t minus_one = -1, key = worker->number, value;
     struct htstore_schema schema = { .size = sizeof schema, .key_dtype = HTSTORE_INT64, .flags = HTSTORE_ANONYMOUS };
     schema.default_value = htstore_scalar(HTSTORE_INT64, &minus_one);
-    for (int64_t i = 0; i < 25; i++) {
+    for (int64_t i = 0; i < 60; i++) {
         struct htstore_table *table;
         int result = i % 5 ? htstore_table_open(api.store, "numbers", NULL, &table, NULL)
                            : htstore_table_create(api.store, NULL, &schema, &table, NULL);
@@ -445,7 +445,7 @@ START_TEST(handles_come_and_go_in_many_threads)
     add_workers(1, false, look_around);
     run_workers();
     ck_assert_uint_eq(api_stats().n_tables, 1);
-    EXPORT_IS("[0 1 2]", "[24 24 24]");
+    EXPORT_IS("[0 1 2]", "[59 59 59]");
 }
 END_TEST
 
@@ -460,7 +460,7 @@ static void transfer(struct worker *worker)
 {
     int64_t balance[2], keys[2] = { worker->number * 2, worker->number * 2 + 1 };
     fill(balance, 2, MONEY, 0);
-    for (int64_t i = 0; i < 500; i++) {
+    for (int64_t i = 0; i < 1500; i++) {
         struct htstore_batch *batch;
         struct htstore_array k = vector(keys, 2), v = vector(balance, 2);
         int64_t amount = (i * 37 + worker->number) % 90;
@@ -551,7 +551,7 @@ static void write_own_rows(struct worker *worker)
     int64_t keys[40], values[40], seen[40];
     struct htstore_array k = vector(keys, 40);
     fill(keys, 40, worker->number * INT64_C(1000000), 13);
-    for (int64_t i = 0; i < 150; i++) {
+    for (int64_t i = 0; i < 400; i++) {
         fill(values, 40, i, 1);
         DONE(put(api.table, keys, values, 40, (uint32_t)(i % 4)));
         DONE(get(api.table, keys, seen, 40));

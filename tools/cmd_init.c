@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define MAX_RANK (HTSTORE_MAX_RANK - 1) /* a batch of values has one dimension more */
+
 enum { ID_KEY = OPTIONS_OWN, ID_VALUE, ID_SHAPE, ID_DEFAULT, ID_NO_CHECKPOINT };
 
 struct settings {
@@ -79,8 +81,8 @@ static int parse_shape(const struct tool *tool, const char *text, struct rows_la
 
         if (number_parse(HTSTORE_INT64, part.data, part.size, &length) != NUMBER_OK || length < 0)
             return tool_fail_usage(tool, "--shape takes lengths such as 50 or 2,3");
-        if (layout->value_rank == HTSTORE_MAX_RANK)
-            return tool_fail(tool, STATUS_TYPE, NULL, "--shape has more than %d dimensions", HTSTORE_MAX_RANK);
+        if (layout->value_rank == MAX_RANK)
+            return tool_fail(tool, STATUS_TYPE, NULL, "--shape has more than %d dimensions", MAX_RANK);
         layout->value_shape[layout->value_rank++] = length;
         if (__builtin_mul_overflow(width, (uint64_t)length, &width) || width > HTSTORE_MAX_ROW_SIZE)
             return tool_fail(tool, STATUS_TYPE, NULL, "--shape makes rows that are larger than 256 MiB");
@@ -312,7 +314,7 @@ static int run(struct tool *tool, void *user, int n, char **arguments)
 static const struct option_entry options[] = {
     { ID_KEY, 0, "key", "DTYPE", "type of the keys: int8 to int64, uint8 to uint64, bool, float32, float64, string" },
     { ID_VALUE, 0, "value", "DTYPE", "type of the values' elements: as above, or float16, bfloat16" },
-    { ID_SHAPE, 0, "shape", "N[,N...]", "shape of a value, up to 8 dimensions; default: one element" },
+    { ID_SHAPE, 0, "shape", "N[,N...]", "shape of a value, up to 7 dimensions; default: one element" },
     { ID_DEFAULT, 0, "default", "V[,V...]",
       "what a lookup gives for an absent key: one element for all, or all\n"
       "elements; default 0, false or the empty string. Strings may hold\n"

@@ -104,25 +104,32 @@ static const char *next_step(const struct tool *tool, const struct htstore_error
 {
     switch (error->code) {
     case HTSTORE_ENOTFOUND:
+        if (strcmp(tool->command->name, "init") == 0)
+            return "";
         return table != NULL ? "; `htstore ls` lists the tables, `htstore init` makes one"
                              : "; `htstore init` makes one";
     case HTSTORE_EBUSY:
         return (tool->command->takes & OPTIONS_TIMEOUT) != 0 && tool->timeout_ms == 0 && table == NULL
-                   ? "; or rerun with --timeout=30"
+                   ? "; stop it, or rerun with --timeout=30"
                    : "";
     default:
         return "";
     }
 }
 
-/* The library names the file in `path`, and the store at the start of some sentences: it is said once. */
-static const char *without_subject(const char *message, const char *subject)
+/*
+ * The library names the file in `path`, and the store or a file in it at the start of some sentences: all is said once.
+ * Returns the sentence without `*subject`; *subject is NULL if the sentence names a file in it.
+ */
+static const char *without_subject(const char *message, const char **subject)
 {
-    size_t size = strlen(subject);
+    size_t size = *subject != NULL ? strlen(*subject) : 0;
 
-    if (strncmp(message, subject, size) == 0 && strncmp(message + size, ": ", 2) == 0)
-        return message + size + 2;
-    return message;
+    if (size == 0 || strncmp(message, *subject, size) != 0)
+        return message;
+    if (message[size] == '/')
+        *subject = NULL;
+    return strncmp(message + size, ": ", 2) == 0 ? message + size + 2 : message;
 }
 
 int tool_fail_library(const struct tool *tool, const char *table, const struct htstore_error *error)
@@ -132,9 +139,7 @@ int tool_fail_library(const struct tool *tool, const char *table, const struct h
     const char *message = error->message[0] != '\0' ? error->message : htstore_strerror(error->code);
     struct buffer text = { 0 };
 
-    if (subject != NULL)
-        message = without_subject(message, subject);
-    buffer_text(&text, message);
+    buffer_text(&text, without_subject(message, &subject));
     if (error->code == HTSTORE_ECORRUPT && error->path[0] != '\0')
         buffer_printf(&text, ", at byte %" PRIu64, error->offset);
     buffer_text(&text, next_step(tool, error, table));

@@ -65,6 +65,20 @@ expect 0 export S t
 printf 'a\t0\nb\t1\nc\t2\nd\t3\nz\t9\n' >want
 prints_all want
 
+# acknowledgements that nobody reads end the import, in an orderly way
+mkfifo unread
+printf 'k\nl\n' >two.txt
+exec 9<>unread
+exec 7>unread
+exec 9<&-
+status=0
+"$HTSTORE" import S t two.txt --line-offset=100 --batch=1 --ack-fd=7 >out 2>err </dev/null || status=$?
+exec 7>&-
+want=1
+check_status 'import without a reader of --ack-fd'
+says 'descriptor 7'
+says '--skip-rows=1'
+
 # an export whose reader goes away ends of SIGPIPE, without a word
 seq 1 200000 >rows.txt
 expect 0 import S t rows.txt --on-conflict=replace

@@ -107,6 +107,13 @@ status=0
 "$HTSTORE" export S t >&- 2>err </dev/null || status=$?
 check_status 'export >&-'
 
+# messages never go into the store, even if it is opened by a program without standard descriptors
+"$HTSTORE" put S t closed one <&- >&- 2>&-
+"$HTSTORE" put S t closed 7 <&- >&- 2>&-
+expect 0 get S t closed
+prints "$(printf 'closed\t7')"
+expect 0 export S t
+
 # 1: no permission (root may do everything)
 if test "$(id -u)" != 0; then
     mkdir locked && chmod a-w locked
@@ -127,8 +134,14 @@ expect 0 get S t a
 expect 0 info S
 expect 0 ls S
 expect 0 export S t
+# one that waits for it gets its turn
+"$HTSTORE" put S t patient 1 --timeout=60 >wait.out 2>wait.err </dev/null 7>&- 8>&- 9<&- &
+patient=$!
+expect 6 put S t z 1 --timeout=0.05
 end_import
 test "$status" = 0 || fail "the owner ended with status $status"
+wait "$patient" || fail "the one that waited: $(cat wait.err)"
+expect 0 get S t patient
 expect 0 get S t first
 prints "$(printf 'first\t100')"
 finish

@@ -36,6 +36,12 @@ prints_all want
 expect 7 init S wrong --key=int8 --value=int16 --shape=3 --default=1,2
 expect 7 init S wrong --key=int8 --value=int16 --default=40000
 expect 2 init S wrong --key=int8 --value=int16 --shape=-1
+expect 7 init S wrong --key=int8 --value=int16 --shape=1,1,1,1,1,1,1,2
+expect 0 init S deep --key=int8 --value=int16 --shape=1,1,1,1,1,1,2
+expect 0 put S deep 1 2 3
+expect 0 export S deep
+printf '1\t2\t3\n' >want
+prints_all want
 expect 2 init S wrong --key=int8 --value=int16 --shape=2,
 expect 0 init S texts --key=string --value=string --default='a,b\tc'
 expect 0 get S texts --or-default x
