@@ -7,9 +7,9 @@
 #include "htstore.h"
 #include "mem.h"
 
-#define MAX_INLINE 64u                    /* rows up to so many bytes lie in their slot */
+#define MAX_INLINE 64u /* rows up to so many bytes lie in their slot */
 #define MIN_SLOTS 16u
-#define MAX_SLOTS ((uint64_t)1 << 30)     /* a tag holds 30 bits of the hash */
+#define MAX_SLOTS ((uint64_t)1 << 30) /* a tag holds 30 bits of the hash */
 #define STATE_MASK 3u
 
 struct cell {
@@ -34,7 +34,7 @@ struct hti_cache {
 
 bool hti_cache_uses_cells(const struct hti_row_type *type)
 {
-    return type->key_size == 0 || !type->value_is_fixed || type->key_size + type->value_size > MAX_INLINE;
+    return type->key_size == 0 || !type->value_is_fixed || (uint64_t)type->key_size + type->value_size > MAX_INLINE;
 }
 
 void *hti_cache_cell_new(const struct hti_row *row)
@@ -217,8 +217,8 @@ static enum hti_cache_state probe(const struct hti_cache *cache, const void *key
         const struct cell *cell = cell_at(cache, at);
         if (cell->key_size == key_size && memcmp(cell->bytes, key, key_size) == 0)
             return cache->tags[at] & STATE_MASK;
-        if (long_keys_collide(cache, cell, key, key_size) && (cache->tags[at] & STATE_MASK) == HTI_CACHE_PRESENT)
-            return HTI_CACHE_COLLISION;
+        if (long_keys_collide(cache, cell, key, key_size)) /* one place in LMDB, so one entry here */
+            return (cache->tags[at] & STATE_MASK) == HTI_CACHE_PRESENT ? HTI_CACHE_COLLISION : HTI_CACHE_ABSENT;
     }
     *slot = at;
     return HTI_CACHE_MISS;
@@ -246,7 +246,8 @@ static uint64_t cell_size(const struct cell *cell)
     return sizeof *cell + cell->key_size + cell->value_size;
 }
 
-static void store_slot(struct hti_cache *cache, uint64_t slot, const struct hti_row *row, struct cell *cell, bool occupied)
+static void store_slot(struct hti_cache *cache, uint64_t slot, const struct hti_row *row, struct cell *cell,
+                       bool occupied)
 {
     uint8_t *place = cache->slots + slot * cache->stride;
 

@@ -16,9 +16,9 @@
 struct hti_cache;
 
 enum hti_cache_state {
-    HTI_CACHE_MISS = 0,     /* nothing is known of the key */
+    HTI_CACHE_MISS = 0, /* nothing is known of the key */
     HTI_CACHE_PRESENT = 1,
-    HTI_CACHE_ABSENT = 2,   /* known to be absent */
+    HTI_CACHE_ABSENT = 2, /* known to be absent, or of one stored form with a key that is; the two share an entry */
     HTI_CACHE_COLLISION = 3 /* another long key has the same stored form; see codec.h */
 };
 
@@ -26,7 +26,7 @@ int hti_cache_new(const struct hti_row_type *type, struct hti_cache **cache); /*
 void hti_cache_free(struct hti_cache *cache);
 uint64_t hti_cache_present(const struct hti_cache *cache); /* rows that are present */
 uint64_t hti_cache_entries(const struct hti_cache *cache); /* present and absent ones */
-uint64_t hti_cache_bytes(const struct hti_cache *cache);   /* memory held */
+uint64_t hti_cache_bytes(const struct hti_cache *cache); /* memory held */
 
 /* Make sure that `n` entries can be added without failing. HTSTORE_ENOMEM leaves the cache as it was. */
 int hti_cache_reserve(struct hti_cache *cache, uint64_t n);

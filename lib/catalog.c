@@ -298,21 +298,24 @@ static int put(struct hti_kv_write *write, enum hti_record_kind kind, uint64_t i
     return rc;
 }
 
-int hti_catalog_put_store(struct hti_kv_write *write, const struct hti_store_record *record, struct htstore_error *error)
+int hti_catalog_put_store(struct hti_kv_write *write, const struct hti_store_record *record,
+                          struct htstore_error *error)
 {
     struct hti_buf buf;
     hti_buf_init(&buf);
     return put(write, HTI_CATALOG_STORE, 0, &buf, hti_catalog_encode_store(record, &buf), error);
 }
 
-int hti_catalog_put_table(struct hti_kv_write *write, const struct hti_table_record *record, struct htstore_error *error)
+int hti_catalog_put_table(struct hti_kv_write *write, const struct hti_table_record *record,
+                          struct htstore_error *error)
 {
     struct hti_buf buf;
     hti_buf_init(&buf);
     return put(write, HTI_CATALOG_TABLE, record->id, &buf, hti_catalog_encode_table(record, &buf), error);
 }
 
-int hti_catalog_put_totals(struct hti_kv_write *write, const struct hti_totals_record *record, struct htstore_error *error)
+int hti_catalog_put_totals(struct hti_kv_write *write, const struct hti_totals_record *record,
+                           struct htstore_error *error)
 {
     struct hti_buf buf;
     hti_buf_init(&buf);
@@ -339,8 +342,7 @@ int hti_catalog_get_store(struct hti_kv_read *read, struct hti_store_record *rec
 {
     uint8_t space[HTI_CATALOG_KEY_SIZE];
     struct hti_kv_bytes value;
-    const int rc =
-        hti_kv_read_get(read, HTI_KV_CATALOG, hti_catalog_key(HTI_CATALOG_STORE, 0, space), &value, error);
+    const int rc = hti_kv_read_get(read, HTI_KV_CATALOG, hti_catalog_key(HTI_CATALOG_STORE, 0, space), &value, error);
 
     if (rc == 1)
         return hti_fail(error, HTSTORE_EFORMAT, "data.mdb has no libhtstore catalogue");

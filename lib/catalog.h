@@ -20,12 +20,12 @@
 /* The one record of the store. */
 struct hti_store_record {
     uint8_t store_id[16];
-    uint64_t applied_lsn;   /* the rows in LMDB are those after this batch (if not `flushing`) */
-    uint64_t next_id;       /* for objects and databases; never goes back */
-    uint64_t session;       /* counts opens by an owner */
+    uint64_t applied_lsn; /* the rows in LMDB are those after this batch (if not `flushing`) */
+    uint64_t next_id; /* for objects and databases; never goes back */
+    uint64_t session; /* counts opens by an owner */
     uint64_t first_segment; /* journal segments of this session have this number or a higher one */
-    bool clean;             /* closed: the journal holds nothing that LMDB lacks */
-    bool flushing;          /* between the transactions of a flush: the rows are no prefix of history */
+    bool clean; /* closed: the journal holds nothing that LMDB lacks */
+    bool flushing; /* between the transactions of a flush: the rows are no prefix of history */
 };
 
 /* What never changes of a table. Owns its memory. */
@@ -76,10 +76,14 @@ int hti_catalog_decode_garbage(uint64_t id, struct hti_kv_bytes value, struct ht
 int hti_catalog_decode_key(struct hti_kv_bytes key, enum hti_record_kind *kind, uint64_t *id);
 
 /* Put a record in a transaction, by the encoder's kind. Results as hti_kv_put(). */
-int hti_catalog_put_store(struct hti_kv_write *write, const struct hti_store_record *record, struct htstore_error *error);
-int hti_catalog_put_table(struct hti_kv_write *write, const struct hti_table_record *record, struct htstore_error *error);
-int hti_catalog_put_totals(struct hti_kv_write *write, const struct hti_totals_record *record, struct htstore_error *error);
-int hti_catalog_put_garbage(struct hti_kv_write *write, const struct hti_garbage_record *record, struct htstore_error *error);
+int hti_catalog_put_store(struct hti_kv_write *write, const struct hti_store_record *record,
+                          struct htstore_error *error);
+int hti_catalog_put_table(struct hti_kv_write *write, const struct hti_table_record *record,
+                          struct htstore_error *error);
+int hti_catalog_put_totals(struct hti_kv_write *write, const struct hti_totals_record *record,
+                           struct htstore_error *error);
+int hti_catalog_put_garbage(struct hti_kv_write *write, const struct hti_garbage_record *record,
+                            struct htstore_error *error);
 int hti_catalog_remove(struct hti_kv_write *write, enum hti_record_kind kind, uint64_t id, struct htstore_error *error);
 
 /* Read one record in a read transaction. HTSTORE_ECORRUPT if it is missing. */

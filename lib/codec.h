@@ -28,7 +28,7 @@ struct hti_row_type {
     uint32_t key_dtype;
     uint32_t value_dtype;
     uint64_t n_elements; /* of a value */
-    uint32_t key_size;   /* packed, bytes; 0 = string */
+    uint32_t key_size; /* packed, bytes; 0 = string */
     uint32_t value_size; /* packed, bytes; meaningful only if value_is_fixed */
     bool value_is_fixed;
 };
@@ -67,7 +67,8 @@ bool hti_codec_key_is_valid(const struct hti_row_type *type, const void *packed,
 
 bool hti_codec_key_is_long(const struct hti_row_type *type, size_t key_size);
 /* Returns the size of the stored key. */
-size_t hti_codec_store_key(const struct hti_row_type *type, const void *key, size_t key_size, uint8_t out[HTI_STORED_KEY_MAX]);
+size_t hti_codec_store_key(const struct hti_row_type *type, const void *key, size_t key_size,
+                           uint8_t out[HTI_STORED_KEY_MAX]);
 /* Size of the stored row. */
 size_t hti_codec_stored_size(const struct hti_row_type *type, const struct hti_row *row);
 /* Writes hti_codec_stored_size() bytes. `hash` is hti_hash_row() of the row. */
@@ -77,9 +78,9 @@ void hti_codec_store_row(const struct hti_row_type *type, uint64_t table_id, con
  * Take a stored key and row apart and verify them: sizes, key form, checksum. row->key points to `key_space`
  * (fixed keys), into `stored_key` (short strings) or into `stored` (long ones). Returns 0 or HTSTORE_ECORRUPT.
  */
-int hti_codec_load_row(const struct hti_row_type *type, uint64_t table_id, const void *stored_key, size_t stored_key_size,
-                       const void *stored, size_t stored_size, uint8_t key_space[8], struct hti_row *row,
-                       struct hti_hash128 *hash);
+int hti_codec_load_row(const struct hti_row_type *type, uint64_t table_id, const void *stored_key,
+                       size_t stored_key_size, const void *stored, size_t stored_size, uint8_t key_space[8],
+                       struct hti_row *row, struct hti_hash128 *hash);
 /*
  * The same without verification, for subtracting from a digest whatever the page holds. If it cannot even be taken apart,
  * the row has the stored key as key and all stored bytes as value.

@@ -229,12 +229,12 @@ static void write_group(struct htstore *store, struct hti_write *group, bool syn
                         struct htstore_error *error)
 {
     hti_journal_append(store->journal, chain_records(group), n_done, error);
-    if (*n_done > 0 && sync &&
-        hti_journal_sync(store->journal, hti_journal_written_lsn(store->journal), error) != 0)
+    if (*n_done > 0 && sync && hti_journal_sync(store->journal, hti_journal_written_lsn(store->journal), error) != 0)
         *n_done = 0;
 }
 
-static void finish_group(struct htstore *store, struct hti_write *group, uint64_t n_done, const struct htstore_error *error)
+static void finish_group(struct htstore *store, struct hti_write *group, uint64_t n_done,
+                         const struct htstore_error *error)
 {
     uint64_t i = 0;
 

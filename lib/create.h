@@ -4,7 +4,8 @@
 
 #include "error.h"
 
-#define HTI_CREATE_TMP_SUFFIX ".htstore-tmp" /* "." NAME this: the one name of a store being made, so leftovers cannot pile up */
+#define HTI_CREATE_TMP_SUFFIX                                                                                          \
+    ".htstore-tmp" /* "." NAME this: the one name of a store being made, so leftovers cannot pile up */
 
 /*
  * HTSTORE_EEXIST (something of that name is there), HTSTORE_EBUSY (another process is making it), HTSTORE_ENOTFOUND (no parent folder),

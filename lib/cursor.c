@@ -25,15 +25,15 @@ struct htstore_cursor {
     struct htstore *store;
     struct htstore_table *table;
     struct hti_slow slow;
-    struct hti_kv_read *read;     /* owned stores; NULL on read-only ones, which share a view */
+    struct hti_kv_read *read; /* owned stores; NULL on read-only ones, which share a view */
     struct hti_view *view;
     struct hti_kv_cursor *walk;
-    uint64_t database;            /* pinned, unless 0 or a reader's */
+    uint64_t database; /* pinned, unless 0 or a reader's */
     struct hti_totals_record totals;
     uint64_t n_seen;
     struct hti_hash128 digest;
     bool ended;
-    int status;                   /* of the call that failed: from then on the walk has a hole */
+    int status; /* of the call that failed: from then on the walk has a hole */
     struct htstore_error failure;
 
     /* rows that were read ahead: a run of long keys with one prefix, sorted; or the row that ended it */
@@ -343,7 +343,8 @@ static int make_outputs(const struct htstore_cursor *cursor, struct htstore_aren
     block->keys.arena = arena;
     if (block->with_values) {
         if (record->value_shape.rank + 1 > HTSTORE_MAX_RANK)
-            return hti_fail(error, HTSTORE_ESHAPE, "blocks of values of rank %u have a rank above %d; ask for keys only",
+            return hti_fail(error, HTSTORE_ESHAPE,
+                            "blocks of values of rank %u have a rank above %d; ask for keys only",
                             record->value_shape.rank, HTSTORE_MAX_RANK);
         *values = htstore_vector(record->value_dtype, hti_arena_alloc(arena, (size_t)n, hti_output_row_size(type)),
                                  (size_t)n);

@@ -14,7 +14,7 @@ struct hti_shape {
 };
 
 bool hti_dtype_is_valid(uint32_t dtype);
-bool hti_dtype_is_key(uint32_t dtype);        /* everything but float16, bfloat16 */
+bool hti_dtype_is_key(uint32_t dtype); /* everything but float16, bfloat16 */
 size_t hti_dtype_packed_size(uint32_t dtype); /* bytes of an element in files; 0 for string */
 
 /* The shape of an array view: HTSTORE_ESHAPE for rank > 8, a negative dimension, or a byte size that overflows. */
@@ -22,7 +22,8 @@ int hti_shape_of(const struct htstore_array *array, struct hti_shape *shape, str
 uint64_t hti_shape_count(const struct hti_shape *shape); /* elements; shape already checked */
 bool hti_shape_equal(const struct hti_shape *a, const struct hti_shape *b);
 #define HTI_SHAPE_TEXT_SIZE 400
-void hti_shape_format(char out[HTI_SHAPE_TEXT_SIZE], const struct hti_shape *a, const struct hti_shape *b); /* "[2,3]" of a ++ b; b may be NULL */
+void hti_shape_format(char out[HTI_SHAPE_TEXT_SIZE], const struct hti_shape *a,
+                      const struct hti_shape *b); /* "[2,3]" of a ++ b; b may be NULL */
 
 /*
  * Check that `array` has shape a ++ b (b may be NULL). The rank of the caller's arrays is at most 8, so keys of rank r

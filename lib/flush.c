@@ -8,19 +8,19 @@
 #include "run.h"
 
 #define MAX_DIRTY_PAGES 45000u /* LMDB spills at 131071, and copies every page that it writes: stay far below */
-#define PAGES_PER_TABLE 16u    /* branch pages, catalogue */
-#define TRIM_ROWS 30000u       /* rows of a garbage database deleted in one transaction */
-#define RETRY_MS 100u          /* between attempts after one that failed */
+#define PAGES_PER_TABLE 16u /* branch pages, catalogue */
+#define TRIM_ROWS 30000u /* rows of a garbage database deleted in one transaction */
+#define RETRY_MS 100u /* between attempts after one that failed */
 #define IDLE_MS 3600000u
 
 /* A table within one transaction. */
 struct target {
     struct hti_core *core;
     struct hti_totals_record totals; /* as they will be */
-    uint64_t old_database;           /* replaced by a clear: becomes garbage */
+    uint64_t old_database; /* replaced by a clear: becomes garbage */
     uint64_t leaf_pages;
     uint64_t n_rows, bytes, overflow_pages; /* changed so far in this transaction */
-    bool pin_kept;                   /* the pin of its database goes over to the table */
+    bool pin_kept; /* the pin of its database goes over to the table */
 };
 
 /* A flush under way: a sorted run, and how far it has come. One transaction is a step. */
@@ -28,9 +28,9 @@ struct flush {
     struct htstore *store;
     struct hti_run run;
     uint64_t lsn;
-    uint32_t table;      /* where the next step begins */
+    uint32_t table; /* where the next step begins */
     size_t row;
-    bool table_started;  /* some of its rows, or its clear, are committed */
+    bool table_started; /* some of its rows, or its clear, are committed */
 
     struct hti_kv_write *write;
     struct target *targets;

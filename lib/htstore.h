@@ -75,11 +75,11 @@ extern "C" {
 /* Limits                                                                                                            */
 /* ---------------------------------------------------------------------------------------------------------------- */
 
-#define HTSTORE_MAX_RANK 8                     /**< dimensions of a value shape or of `keys` */
-#define HTSTORE_MAX_NAME_SIZE 65535            /**< bytes of a name */
-#define HTSTORE_MAX_ROW_SIZE (256u << 20)      /**< bytes of a row: key plus whole value, encoded */
-#define HTSTORE_MAX_BATCH_SIZE (512u << 20)    /**< bytes of one batch, encoded; a batch is never split */
-#define HTSTORE_MAX_BATCH_ROWS (1u << 28)      /**< rows of one writing call or batch */
+#define HTSTORE_MAX_RANK 8 /**< dimensions of a value shape or of `keys` */
+#define HTSTORE_MAX_NAME_SIZE 65535 /**< bytes of a name */
+#define HTSTORE_MAX_ROW_SIZE (256u << 20) /**< bytes of a row: key plus whole value, encoded */
+#define HTSTORE_MAX_BATCH_SIZE (512u << 20) /**< bytes of one batch, encoded; a batch is never split */
+#define HTSTORE_MAX_BATCH_ROWS (1u << 28) /**< rows of one writing call or batch */
 
 /* ---------------------------------------------------------------------------------------------------------------- */
 /* Status codes and errors                                                                                           */
@@ -88,33 +88,33 @@ extern "C" {
 /** What functions return. Values are stable; new ones may be added, so treat an unknown negative one as a failure. */
 enum htstore_status {
     HTSTORE_OK = 0,
-    HTSTORE_EINVAL = -1,      /**< an argument that is wrong in itself */
-    HTSTORE_ETYPE = -2,       /**< wrong dtype; text that is not text */
-    HTSTORE_ESHAPE = -3,      /**< wrong shape or rank */
-    HTSTORE_EEXIST = -4,      /**< name or key already used; refused overwrite */
-    HTSTORE_ENOTFOUND = -5,   /**< no such name, key or file */
-    HTSTORE_ECONFLICT = -6,   /**< same name, other kind or schema; keys whose stored forms collide */
-    HTSTORE_EBUSY = -7,       /**< locked by another owner, open handles, a state that will pass */
+    HTSTORE_EINVAL = -1, /**< an argument that is wrong in itself */
+    HTSTORE_ETYPE = -2, /**< wrong dtype; text that is not text */
+    HTSTORE_ESHAPE = -3, /**< wrong shape or rank */
+    HTSTORE_EEXIST = -4, /**< name or key already used; refused overwrite */
+    HTSTORE_ENOTFOUND = -5, /**< no such name, key or file */
+    HTSTORE_ECONFLICT = -6, /**< same name, other kind or schema; keys whose stored forms collide */
+    HTSTORE_EBUSY = -7, /**< locked by another owner, open handles, a state that will pass */
     HTSTORE_EREFERENCED = -8, /**< drop of an object that a mapping holds */
-    HTSTORE_EREADONLY = -9,   /**< write to a read-only store */
-    HTSTORE_EFORMAT = -10,    /**< not our file */
-    HTSTORE_EVERSION = -11,   /**< a format newer than this library */
-    HTSTORE_ECORRUPT = -12,   /**< damaged data */
-    HTSTORE_EIO = -13,        /**< the system reported an I/O error */
-    HTSTORE_ENOSPC = -14,     /**< no space; nothing was applied, retry later */
-    HTSTORE_ENOMEM = -15,     /**< no memory, or another limit of the process; retry later */
-    HTSTORE_ECANCELED = -16   /**< the caller's callback stopped a long operation */
+    HTSTORE_EREADONLY = -9, /**< write to a read-only store */
+    HTSTORE_EFORMAT = -10, /**< not our file */
+    HTSTORE_EVERSION = -11, /**< a format newer than this library */
+    HTSTORE_ECORRUPT = -12, /**< damaged data */
+    HTSTORE_EIO = -13, /**< the system reported an I/O error */
+    HTSTORE_ENOSPC = -14, /**< no space; nothing was applied, retry later */
+    HTSTORE_ENOMEM = -15, /**< no memory, or another limit of the process; retry later */
+    HTSTORE_ECANCELED = -16 /**< the caller's callback stopped a long operation */
 };
 
 /** Text of one refusal or failure. Owned by the caller, needs no initialisation and no release. */
 struct htstore_error {
-    int32_t code;        /**< the value that was returned */
-    int32_t sys_errno;   /**< errno of the system call that failed, or 0 */
-    int64_t index;       /**< flat index of the row at fault, or -1 */
-    uint64_t offset;     /**< byte offset in `path` where a file is damaged, else 0 */
-    char path[256];      /**< file concerned, possibly shortened at the front; empty if none */
-    char message[512];   /**< one sentence, UTF-8; bytes of names and keys that are not printable are escaped */
-    uint64_t reserved[4];/**< set to 0 */
+    int32_t code; /**< the value that was returned */
+    int32_t sys_errno; /**< errno of the system call that failed, or 0 */
+    int64_t index; /**< flat index of the row at fault, or -1 */
+    uint64_t offset; /**< byte offset in `path` where a file is damaged, else 0 */
+    char path[256]; /**< file concerned, possibly shortened at the front; empty if none */
+    char message[512]; /**< one sentence, UTF-8; bytes of names and keys that are not printable are escaped */
+    uint64_t reserved[4]; /**< set to 0 */
 };
 
 /**
@@ -181,12 +181,12 @@ enum htstore_dtype {
     HTSTORE_UINT16 = 6,
     HTSTORE_UINT32 = 7,
     HTSTORE_UINT64 = 8,
-    HTSTORE_BOOL = 9,      /**< one byte, 0 or 1 */
-    HTSTORE_FLOAT16 = 10,  /**< values only; opaque */
+    HTSTORE_BOOL = 9, /**< one byte, 0 or 1 */
+    HTSTORE_FLOAT16 = 10, /**< values only; opaque */
     HTSTORE_BFLOAT16 = 11, /**< values only; opaque */
     HTSTORE_FLOAT32 = 12,
     HTSTORE_FLOAT64 = 13,
-    HTSTORE_STRING = 14    /**< elements are struct htstore_bytes */
+    HTSTORE_STRING = 14 /**< elements are struct htstore_bytes */
 };
 
 /** One element of dtype string: bytes, not text. `data` may be NULL when `size` is 0. */
@@ -204,11 +204,11 @@ struct htstore_arena;
  * dtype string `data` is the caller's array of struct htstore_bytes, and the bytes themselves go to `arena`.
  */
 struct htstore_array {
-    uint32_t dtype;                    /**< enum htstore_dtype */
-    uint32_t rank;                     /**< 0 (a scalar) to HTSTORE_MAX_RANK */
-    int64_t shape[HTSTORE_MAX_RANK];   /**< the first `rank` count, each >= 0 */
-    void *data;                        /**< elements; may be NULL if there are none; inputs are not written */
-    struct htstore_arena *arena;       /**< outputs of dtype string only; otherwise ignored */
+    uint32_t dtype; /**< enum htstore_dtype */
+    uint32_t rank; /**< 0 (a scalar) to HTSTORE_MAX_RANK */
+    int64_t shape[HTSTORE_MAX_RANK]; /**< the first `rank` count, each >= 0 */
+    void *data; /**< elements; may be NULL if there are none; inputs are not written */
+    struct htstore_arena *arena; /**< outputs of dtype string only; otherwise ignored */
 };
 
 /** A view of one scalar. */
@@ -336,25 +336,22 @@ struct htstore;
 /** When an acknowledged batch survives a power cut. A killed process loses nothing in any mode. */
 enum htstore_durability {
     HTSTORE_DEFAULT_DURABILITY = 0, /**< what the store was opened with */
-    HTSTORE_SYNC = 1,     /**< when the call returns; concurrent callers share one sync. The default of a store */
+    HTSTORE_SYNC = 1, /**< when the call returns; concurrent callers share one sync. The default of a store */
     HTSTORE_INTERVAL = 2, /**< at most `interval_ms` after it returns */
-    HTSTORE_LAZY = 3      /**< at the next flush, htstore_sync() or SYNC call: for bulk loads */
+    HTSTORE_LAZY = 3 /**< at the next flush, htstore_sync() or SYNC call: for bulk loads */
 };
 
 /** Bits of htstore_options.flags. An unknown bit is HTSTORE_EINVAL. */
-#define HTSTORE_CREATE 0x01u              /**< create the store if the path does not exist */
-#define HTSTORE_EXCLUSIVE 0x02u           /**< with CREATE: fail with HTSTORE_EEXIST if it exists */
-#define HTSTORE_READONLY 0x04u            /**< read beside an owner, or without one; never creates anything */
-#define HTSTORE_ALLOW_ANY_FILESYSTEM 0x08u/**< also on network and other file systems whose locks or syncs are doubtful */
+#define HTSTORE_CREATE 0x01u /**< create the store if the path does not exist */
+#define HTSTORE_EXCLUSIVE 0x02u /**< with CREATE: fail with HTSTORE_EEXIST if it exists */
+#define HTSTORE_READONLY 0x04u /**< read beside an owner, or without one; never creates anything */
+#define HTSTORE_ALLOW_ANY_FILESYSTEM                                                                                   \
+    0x08u /**< also on network and other file systems whose locks or syncs are doubtful */
 #define HTSTORE_ALLOW_SHARED_FOLDER 0x10u /**< also a store folder that group or others may write */
-#define HTSTORE_NO_PRELOAD 0x20u          /**< do not load tables into memory when they are opened: short visits */
+#define HTSTORE_NO_PRELOAD 0x20u /**< do not load tables into memory when they are opened: short visits */
 
 /** Levels of log lines. */
-enum htstore_log_level {
-    HTSTORE_LOG_ERROR = 1,
-    HTSTORE_LOG_WARNING = 2,
-    HTSTORE_LOG_INFO = 3
-};
+enum htstore_log_level { HTSTORE_LOG_ERROR = 1, HTSTORE_LOG_WARNING = 2, HTSTORE_LOG_INFO = 3 };
 
 /**
  * Receives one log line.
@@ -377,20 +374,20 @@ typedef void (*htstore_slow_reader_fn)(void *user, uint64_t age_ms, uint64_t lag
 
 /** How to open a store. Zero in a field means its default. Fields are only ever appended. */
 struct htstore_options {
-    uint32_t size;              /**< sizeof (struct htstore_options) */
-    uint32_t flags;             /**< HTSTORE_CREATE … */
-    uint32_t durability;        /**< enum htstore_durability; default HTSTORE_SYNC */
-    uint32_t interval_ms;       /**< for HTSTORE_INTERVAL, ms, 2 to 3600000; default 100 */
-    uint32_t lock_timeout_ms;   /**< how long to wait for another owner, ms; default 0: not at all */
-    uint32_t max_open_tables;   /**< LMDB databases open at once, 8 to 4096; default 128 */
-    uint32_t flush_age_ms;      /**< flush rows not later than this after they were written, ms; default 5000 */
-    uint32_t slow_reader_ms;    /**< a cursor open for longer is reported, ms; default 60000 */
-    uint64_t map_size;          /**< address space reserved for data.mdb, bytes; default 1 TiB. It grows by itself */
-    uint64_t cache_bytes;       /**< memory for tables held in memory, bytes; default a quarter of physical memory */
-    uint64_t delta_bytes;       /**< memory for rows not yet flushed, bytes, >= 64 KiB; default 64 MiB. At 3/4 of it a
+    uint32_t size; /**< sizeof (struct htstore_options) */
+    uint32_t flags; /**< HTSTORE_CREATE … */
+    uint32_t durability; /**< enum htstore_durability; default HTSTORE_SYNC */
+    uint32_t interval_ms; /**< for HTSTORE_INTERVAL, ms, 2 to 3600000; default 100 */
+    uint32_t lock_timeout_ms; /**< how long to wait for another owner, ms; default 0: not at all */
+    uint32_t max_open_tables; /**< LMDB databases open at once, 8 to 4096; default 128 */
+    uint32_t flush_age_ms; /**< flush rows not later than this after they were written, ms; default 5000 */
+    uint32_t slow_reader_ms; /**< a cursor open for longer is reported, ms; default 60000 */
+    uint64_t map_size; /**< address space reserved for data.mdb, bytes; default 1 TiB. It grows by itself */
+    uint64_t cache_bytes; /**< memory for tables held in memory, bytes; default a quarter of physical memory */
+    uint64_t delta_bytes; /**< memory for rows not yet flushed, bytes, >= 64 KiB; default 64 MiB. At 3/4 of it a
                                      flush starts, at the whole of it writers wait */
-    uint64_t segment_bytes;     /**< size of a journal segment, bytes, 64 KiB to 1 GiB; default 64 MiB */
-    htstore_log_fn log;         /**< NULL: silent */
+    uint64_t segment_bytes; /**< size of a journal segment, bytes, 64 KiB to 1 GiB; default 64 MiB */
+    htstore_log_fn log; /**< NULL: silent */
     void *log_user;
     htstore_slow_reader_fn slow_reader; /**< NULL: none */
     void *slow_reader_user;
@@ -479,29 +476,29 @@ HTSTORE_API int htstore_refresh(struct htstore *store, struct htstore_error *err
 
 /** Counters of a store. Fields are only ever appended. */
 struct htstore_stats {
-    uint32_t size;              /**< [in] sizeof (struct htstore_stats) */
-    uint32_t readonly;          /**< 1 for a reader */
-    uint8_t store_id[16];       /**< random, given at creation */
-    uint64_t visible_lsn;       /**< last batch that lookups see; LSNs count batches from 1 */
-    uint64_t durable_lsn;       /**< last batch known to be on disk */
-    uint64_t applied_lsn;       /**< last batch that LMDB holds */
-    uint64_t n_tables;          /**< tables in the catalogue, anonymous ones included */
-    uint64_t n_rows;            /**< rows of all tables */
-    uint64_t lookup_hits;       /**< keys looked up and found, since open */
-    uint64_t lookup_misses;     /**< keys looked up and absent, since open */
-    uint64_t batches;           /**< batches written since open */
-    uint64_t syncs;             /**< journal syncs since open */
-    uint64_t flushes;           /**< completed flushes since open */
-    uint64_t flush_transactions;/**< LMDB transactions that they took */
-    uint64_t map_growths;       /**< times the map grew since open */
-    uint64_t replayed_records;  /**< journal records replayed by the open */
-    uint64_t delta_bytes;       /**< memory of rows not yet flushed */
-    uint64_t delta_rows;        /**< rows not yet flushed, overwritten ones included */
-    uint64_t cache_bytes;       /**< memory of tables held in memory */
-    uint64_t journal_bytes;     /**< size of the journal's files */
-    uint64_t data_bytes;        /**< size of data.mdb */
-    uint64_t map_size;          /**< address space reserved for it */
-    uint64_t open_handles;      /**< open tables, batches and cursors */
+    uint32_t size; /**< [in] sizeof (struct htstore_stats) */
+    uint32_t readonly; /**< 1 for a reader */
+    uint8_t store_id[16]; /**< random, given at creation */
+    uint64_t visible_lsn; /**< last batch that lookups see; LSNs count batches from 1 */
+    uint64_t durable_lsn; /**< last batch known to be on disk */
+    uint64_t applied_lsn; /**< last batch that LMDB holds */
+    uint64_t n_tables; /**< tables in the catalogue, anonymous ones included */
+    uint64_t n_rows; /**< rows of all tables */
+    uint64_t lookup_hits; /**< keys looked up and found, since open */
+    uint64_t lookup_misses; /**< keys looked up and absent, since open */
+    uint64_t batches; /**< batches written since open */
+    uint64_t syncs; /**< journal syncs since open */
+    uint64_t flushes; /**< completed flushes since open */
+    uint64_t flush_transactions; /**< LMDB transactions that they took */
+    uint64_t map_growths; /**< times the map grew since open */
+    uint64_t replayed_records; /**< journal records replayed by the open */
+    uint64_t delta_bytes; /**< memory of rows not yet flushed */
+    uint64_t delta_rows; /**< rows not yet flushed, overwritten ones included */
+    uint64_t cache_bytes; /**< memory of tables held in memory */
+    uint64_t journal_bytes; /**< size of the journal's files */
+    uint64_t data_bytes; /**< size of data.mdb */
+    uint64_t map_size; /**< address space reserved for it */
+    uint64_t open_handles; /**< open tables, batches and cursors */
 };
 
 /**
@@ -518,23 +515,21 @@ struct htstore_stats {
 HTSTORE_API int htstore_stats(struct htstore *store, struct htstore_stats *stats, struct htstore_error *error);
 
 /** Kinds of objects. Values are stored in files. */
-enum htstore_kind {
-    HTSTORE_KIND_TABLE = 1
-};
+enum htstore_kind { HTSTORE_KIND_TABLE = 1 };
 
 /** What htstore_list() tells of one object. Memory of names belongs to the arena. */
 struct htstore_object {
-    uint64_t id;                /**< never reused in its store */
-    const char *name;           /**< NULL for an anonymous object */
-    uint32_t kind;              /**< enum htstore_kind */
-    uint32_t flags;             /**< HTSTORE_NO_CHECKPOINT, HTSTORE_ANONYMOUS */
-    uint32_t key_dtype;         /**< tables */
-    uint32_t value_dtype;       /**< tables */
-    uint32_t value_rank;        /**< tables */
-    uint32_t reserved;          /**< 0 */
+    uint64_t id; /**< never reused in its store */
+    const char *name; /**< NULL for an anonymous object */
+    uint32_t kind; /**< enum htstore_kind */
+    uint32_t flags; /**< HTSTORE_NO_CHECKPOINT, HTSTORE_ANONYMOUS */
+    uint32_t key_dtype; /**< tables */
+    uint32_t value_dtype; /**< tables */
+    uint32_t value_rank; /**< tables */
+    uint32_t reserved; /**< 0 */
     int64_t value_shape[HTSTORE_MAX_RANK];
-    uint64_t n_rows;            /**< tables: exact at the instant of the call */
-    uint64_t stored_bytes;      /**< bytes of its pages in data.mdb, as of the last flush */
+    uint64_t n_rows; /**< tables: exact at the instant of the call */
+    uint64_t stored_bytes; /**< bytes of its pages in data.mdb, as of the last flush */
 };
 
 /**
@@ -561,15 +556,15 @@ struct htstore_table;
 
 /** Bits of htstore_schema.flags. An unknown bit is HTSTORE_EINVAL. */
 #define HTSTORE_NO_CHECKPOINT 0x01u /**< checkpoints hold only the schema of this table */
-#define HTSTORE_ANONYMOUS 0x02u     /**< no name; lives as long as a handle is open */
+#define HTSTORE_ANONYMOUS 0x02u /**< no name; lives as long as a handle is open */
 
 /** What a table is. Given at creation, kept in the store, never changed. */
 struct htstore_schema {
-    uint32_t size;      /**< sizeof (struct htstore_schema) */
-    uint32_t flags;     /**< HTSTORE_NO_CHECKPOINT, HTSTORE_ANONYMOUS */
+    uint32_t size; /**< sizeof (struct htstore_schema) */
+    uint32_t flags; /**< HTSTORE_NO_CHECKPOINT, HTSTORE_ANONYMOUS */
     uint32_t key_dtype; /**< any dtype but float16 and bfloat16 */
-    uint32_t reserved;  /**< 0 */
-    uint32_t value_dtype;  /**< must equal default_value.dtype; 0 = that one */
+    uint32_t reserved; /**< 0 */
+    uint32_t value_dtype; /**< must equal default_value.dtype; 0 = that one */
     uint32_t reserved2; /**< 0 */
     struct htstore_array default_value; /**< its shape is the value shape; required: `dtype` 0 is HTSTORE_EINVAL */
 };
@@ -624,8 +619,9 @@ HTSTORE_API int htstore_table_open(struct htstore *store, const char *name, cons
  * Any number at once.
  * @since 0.1
  */
-HTSTORE_API int htstore_table_get_or_create(struct htstore *store, const char *name, const struct htstore_schema *schema,
-                                            struct htstore_table **table, struct htstore_error *error);
+HTSTORE_API int htstore_table_get_or_create(struct htstore *store, const char *name,
+                                            const struct htstore_schema *schema, struct htstore_table **table,
+                                            struct htstore_error *error);
 
 /**
  * Remove a named table with its contents. Durable on return.
@@ -876,8 +872,9 @@ HTSTORE_API int htstore_table_import(struct htstore_table *table, const struct h
  * Any number at once.
  * @since 0.1
  */
-HTSTORE_API int htstore_table_export(struct htstore_table *table, struct htstore_arena *arena, struct htstore_array *keys,
-                                     struct htstore_array *values, struct htstore_error *error);
+HTSTORE_API int htstore_table_export(struct htstore_table *table, struct htstore_arena *arena,
+                                     struct htstore_array *keys, struct htstore_array *values,
+                                     struct htstore_error *error);
 
 /* ---------------------------------------------------------------------------------------------------------------- */
 /* Cursors: walk a table of any size at one instant                                                                  */
@@ -898,7 +895,8 @@ struct htstore_cursor;
  * Any number at once.
  * @since 0.1
  */
-HTSTORE_API int htstore_cursor_open(struct htstore_table *table, struct htstore_cursor **cursor, struct htstore_error *error);
+HTSTORE_API int htstore_cursor_open(struct htstore_table *table, struct htstore_cursor **cursor,
+                                    struct htstore_error *error);
 
 /**
  * The number of rows that the cursor walks in all.
@@ -930,7 +928,8 @@ HTSTORE_API uint64_t htstore_cursor_count(const struct htstore_cursor *cursor);
  * @since 0.1
  */
 HTSTORE_API int htstore_cursor_next(struct htstore_cursor *cursor, uint64_t max_rows, struct htstore_arena *arena,
-                                    struct htstore_array *keys, struct htstore_array *values, struct htstore_error *error);
+                                    struct htstore_array *keys, struct htstore_array *values,
+                                    struct htstore_error *error);
 
 /**
  * Close a cursor. NULL does nothing.
@@ -1026,7 +1025,8 @@ HTSTORE_API int htstore_batch_remove(struct htstore_batch *batch, struct htstore
  * One call at a time for a batch.
  * @since 0.1
  */
-HTSTORE_API int htstore_batch_clear(struct htstore_batch *batch, struct htstore_table *table, struct htstore_error *error);
+HTSTORE_API int htstore_batch_clear(struct htstore_batch *batch, struct htstore_table *table,
+                                    struct htstore_error *error);
 
 /**
  * Apply all operations of the batch, in the order they were added, as one atomic step: visible, durable and recovered
@@ -1072,16 +1072,16 @@ HTSTORE_API void htstore_batch_free(struct htstore_batch *batch);
 
 /** What htstore_recover() found. Fields are only ever appended. */
 struct htstore_recovery {
-    uint32_t size;            /**< [in] sizeof (struct htstore_recovery) */
-    uint32_t reserved;        /**< 0 */
-    uint64_t n_tables;        /**< tables written to the new store */
-    uint64_t n_rows;          /**< rows written to the new store */
-    uint64_t n_records;       /**< journal records applied */
-    uint64_t n_lost_tables;   /**< tables whose description was not readable */
-    uint64_t n_damaged_tables;/**< tables of which rows, or pages of rows, were not readable */
+    uint32_t size; /**< [in] sizeof (struct htstore_recovery) */
+    uint32_t reserved; /**< 0 */
+    uint64_t n_tables; /**< tables written to the new store */
+    uint64_t n_rows; /**< rows written to the new store */
+    uint64_t n_records; /**< journal records applied */
+    uint64_t n_lost_tables; /**< tables whose description was not readable */
+    uint64_t n_damaged_tables; /**< tables of which rows, or pages of rows, were not readable */
     uint64_t n_damaged_pages; /**< pages of data.mdb that were not readable */
-    uint64_t n_damaged_rows;  /**< rows whose checksum differed */
-    uint64_t n_lost_records;  /**< journal records known to be missing or damaged */
+    uint64_t n_damaged_rows; /**< rows whose checksum differed */
+    uint64_t n_lost_records; /**< journal records known to be missing or damaged */
 };
 
 /**

@@ -53,9 +53,9 @@ struct hti_journal {
     pthread_t preparer;
     struct piece *oldest, *current; /* list from oldest to current */
     uint64_t next_number;
-    uint64_t spare_size;            /* 0: none wanted; else what the preparer shall make */
+    uint64_t spare_size; /* 0: none wanted; else what the preparer shall make */
     bool preparing;
-    int spare_fd;                   /* -1: none ready */
+    int spare_fd; /* -1: none ready */
     struct piece *spare;
     bool stopping;
     _Atomic bool poisoned;
@@ -212,8 +212,7 @@ static void set_up(struct hti_journal *journal, const struct hti_journal_options
 int hti_journal_open(const struct hti_journal_options *options, struct hti_journal **out, struct htstore_error *error)
 {
     struct hti_journal *journal = hti_mem_zalloc(sizeof *journal);
-    const uint64_t size =
-        options->segment_bytes < FIRST_SEGMENT_SIZE ? options->segment_bytes : FIRST_SEGMENT_SIZE;
+    const uint64_t size = options->segment_bytes < FIRST_SEGMENT_SIZE ? options->segment_bytes : FIRST_SEGMENT_SIZE;
     int rc, err;
 
     *out = NULL;
@@ -342,7 +341,8 @@ static int switch_segment(struct hti_journal *journal, uint64_t need, struct hts
 }
 
 /* Stamp and write the records from `first` that fit into the current segment and one call. */
-static int write_run(struct hti_journal *journal, struct hti_record *first, uint64_t *n_written, struct htstore_error *error)
+static int write_run(struct hti_journal *journal, struct hti_record *first, uint64_t *n_written,
+                     struct htstore_error *error)
 {
     struct iovec iov[MAX_VECTORS];
     const uint64_t durable = atomic_load(&journal->durable_lsn);

@@ -14,8 +14,8 @@
 struct hti_journal;
 
 struct hti_journal_options {
-    int dir_fd;             /* of the journal folder; borrowed, must outlive the journal */
-    const char *path;       /* of the journal folder, for messages; copied */
+    int dir_fd; /* of the journal folder; borrowed, must outlive the journal */
+    const char *path; /* of the journal folder, for messages; copied */
     uint8_t store_id[16];
     uint64_t first_segment; /* number of the segment to make */
     uint64_t next_lsn;
@@ -23,7 +23,8 @@ struct hti_journal_options {
 };
 
 /* Make the first segment and start the thread that prepares the next ones. */
-int hti_journal_open(const struct hti_journal_options *options, struct hti_journal **journal, struct htstore_error *error);
+int hti_journal_open(const struct hti_journal_options *options, struct hti_journal **journal,
+                     struct htstore_error *error);
 /* Stop. `remove` deletes all its segments: only after everything in them was committed to LMDB. */
 void hti_journal_close(struct hti_journal *journal, bool remove);
 
@@ -45,7 +46,7 @@ uint64_t hti_journal_durable_lsn(struct hti_journal *journal);
 int hti_journal_release(struct hti_journal *journal, uint64_t lsn, struct htstore_error *error);
 
 struct hti_journal_stats {
-    uint64_t bytes;       /* of all segment files */
+    uint64_t bytes; /* of all segment files */
     uint64_t syncs;
     uint64_t last_segment;
 };

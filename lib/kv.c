@@ -36,11 +36,11 @@ struct hti_kv_read {
     MDB_txn *txn;
     struct hti_kv_read *next; /* in the pool, or among the slow ones */
     struct hti_kv_read *previous;
-    uint64_t id;              /* of the transaction that is seen; 0 while it is being started */
-    uint64_t database;        /* whose handle was used last */
+    uint64_t id; /* of the transaction that is seen; 0 while it is being started */
+    uint64_t database; /* whose handle was used last */
     MDB_dbi dbi;
     bool slow;
-    bool failed;              /* LMDB refuses the handle after an error: do not put it back into the pool */
+    bool failed; /* LMDB refuses the handle after an error: do not put it back into the pool */
 };
 
 struct hti_kv_write {
@@ -69,9 +69,9 @@ struct hti_kv {
     pthread_cond_t changed;
     struct database *databases;
     uint64_t clock;
-    uint32_t n_fast;      /* read transactions that end soon */
+    uint32_t n_fast; /* read transactions that end soon */
     uint32_t n_slow;
-    bool gate_closed;     /* the map is being replaced: new read transactions wait */
+    bool gate_closed; /* the map is being replaced: new read transactions wait */
     struct hti_kv_read *pool;
     uint32_t n_pooled;
     struct hti_kv_read *slow;
@@ -841,7 +841,8 @@ void hti_kv_cursor_close(struct hti_kv_cursor *cursor)
 
 /* --- sizes and growth --- */
 
-static int shape_of(struct hti_kv *kv, MDB_txn *txn, MDB_dbi dbi, struct hti_kv_shape *shape, struct htstore_error *error)
+static int shape_of(struct hti_kv *kv, MDB_txn *txn, MDB_dbi dbi, struct hti_kv_shape *shape,
+                    struct htstore_error *error)
 {
     MDB_stat stat;
     const int rc = mdb_stat(txn, dbi, &stat);
@@ -859,7 +860,8 @@ int hti_kv_shape(struct hti_kv_write *write, uint64_t database, struct hti_kv_sh
     return shape_of(write->kv, write->txn, write_handle(write, database), shape, error);
 }
 
-int hti_kv_read_shape(struct hti_kv_read *read, uint64_t database, struct hti_kv_shape *shape, struct htstore_error *error)
+int hti_kv_read_shape(struct hti_kv_read *read, uint64_t database, struct hti_kv_shape *shape,
+                      struct htstore_error *error)
 {
     memset(shape, 0, sizeof *shape);
     if (read_handle(read, database) != 0)
@@ -932,7 +934,8 @@ int hti_kv_grow(struct hti_kv *kv, struct htstore_error *error)
     pthread_mutex_lock(&kv->mutex);
     close_gate(kv);
     if (kv->n_slow > 0)
-        rc = hti_fail(error, HTSTORE_EBUSY, "%s: the map must grow, which an open cursor or snapshot forbids", kv->path);
+        rc =
+            hti_fail(error, HTSTORE_EBUSY, "%s: the map must grow, which an open cursor or snapshot forbids", kv->path);
     else
         rc = remap(kv, error);
     if (rc == 0)

@@ -14,8 +14,8 @@
 #include "error.h"
 
 struct hti_kv;
-struct hti_kv_write;  /* a write transaction */
-struct hti_kv_read;   /* a read transaction */
+struct hti_kv_write; /* a write transaction */
+struct hti_kv_read; /* a read transaction */
 struct hti_kv_cursor; /* walks a database in key order */
 
 #define HTI_KV_CATALOG (UINT64_MAX - 1) /* number of the catalogue's database; rows have numbers from 1, 0 is none */
@@ -30,11 +30,11 @@ struct hti_kv_bytes {
 bool hti_kv_parse_name(struct hti_kv_bytes name, uint64_t *database);
 
 struct hti_kv_options {
-    int dir_fd;            /* folder of data.mdb and lock.mdb */
-    const char *path;      /* of the store, for messages */
+    int dir_fd; /* folder of data.mdb and lock.mdb */
+    const char *path; /* of the store, for messages */
     bool readonly;
-    uint64_t map_size;     /* wanted; smaller if address space is short, larger if the file is */
-    uint32_t max_pinned;   /* databases that may stay pinned at once; as many again can be open for a flush */
+    uint64_t map_size; /* wanted; smaller if address space is short, larger if the file is */
+    uint32_t max_pinned; /* databases that may stay pinned at once; as many again can be open for a flush */
     uint32_t max_readers;
 };
 
@@ -63,7 +63,8 @@ int hti_kv_begin(struct hti_kv *kv, struct hti_kv_write **write, struct htstore_
 #define HTI_KV_MAP_FULL 2
 int hti_kv_put(struct hti_kv_write *write, uint64_t database, struct hti_kv_bytes key, struct hti_kv_bytes value,
                struct htstore_error *error);
-int hti_kv_remove(struct hti_kv_write *write, uint64_t database, struct hti_kv_bytes key, struct htstore_error *error); /* 1 = absent */
+int hti_kv_remove(struct hti_kv_write *write, uint64_t database, struct hti_kv_bytes key,
+                  struct htstore_error *error); /* 1 = absent */
 /* The stored bytes are valid until the next change in this transaction. 1 = absent. */
 int hti_kv_get(struct hti_kv_write *write, uint64_t database, struct hti_kv_bytes key, struct hti_kv_bytes *value,
                struct htstore_error *error);
@@ -79,7 +80,7 @@ void hti_kv_abort(struct hti_kv_write *write);
 int hti_kv_read_begin(struct hti_kv *kv, bool slow, struct hti_kv_read **read, struct htstore_error *error);
 void hti_kv_read_end(struct hti_kv_read *read);
 uint64_t hti_kv_read_id(const struct hti_kv_read *read); /* number of the committed transaction that is seen */
-uint64_t hti_kv_last_id(struct hti_kv *kv);              /* number of the last committed one */
+uint64_t hti_kv_last_id(struct hti_kv *kv); /* number of the last committed one */
 /* Valid until the read ends. 1 = absent. */
 int hti_kv_read_get(struct hti_kv_read *read, uint64_t database, struct hti_kv_bytes key, struct hti_kv_bytes *value,
                     struct htstore_error *error);
@@ -96,8 +97,10 @@ struct hti_kv_shape {
     uint64_t leaf_pages;
     uint64_t bytes; /* of all its pages */
 };
-int hti_kv_shape(struct hti_kv_write *write, uint64_t database, struct hti_kv_shape *shape, struct htstore_error *error);
-int hti_kv_read_shape(struct hti_kv_read *read, uint64_t database, struct hti_kv_shape *shape, struct htstore_error *error);
+int hti_kv_shape(struct hti_kv_write *write, uint64_t database, struct hti_kv_shape *shape,
+                 struct htstore_error *error);
+int hti_kv_read_shape(struct hti_kv_read *read, uint64_t database, struct hti_kv_shape *shape,
+                      struct htstore_error *error);
 /* Pages that a value takes outside its leaf; 0 if it lies in the leaf. */
 uint64_t hti_kv_overflow_pages(const struct hti_kv *kv, size_t key_size, size_t value_size);
 uint32_t hti_kv_page_size(const struct hti_kv *kv);

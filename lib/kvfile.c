@@ -808,9 +808,7 @@ static int show_tree(struct walk *walk, uint64_t page, const struct node *node)
 int hti_kvfile_list_trees(struct hti_kvfile *file, hti_kvfile_tree_fn tree, hti_kvfile_bad_fn bad, void *user,
                           struct htstore_error *error)
 {
-    struct walk walk = {
-        .file = file, .visit = show_tree, .visitor = &tree, .bad = bad, .user = user, .error = error
-    };
+    struct walk walk = { .file = file, .visit = show_tree, .visitor = &tree, .bad = bad, .user = user, .error = error };
 
     return walk_tree(&walk, &file->meta.main_tree);
 }

@@ -56,7 +56,8 @@ uint64_t hti_kvfile_txn_id(const struct hti_kvfile *file);
 int hti_kvfile_find_tree(struct hti_kvfile *file, const char *name, struct hti_kvfile_tree *tree, hti_kvfile_bad_fn bad,
                          void *user, struct htstore_error *error);
 /* Every named database that the main tree records, in the order of names. Non-zero stops the walk, as below. */
-typedef int (*hti_kvfile_tree_fn)(void *user, const uint8_t *name, size_t name_size, const struct hti_kvfile_tree *tree);
+typedef int (*hti_kvfile_tree_fn)(void *user, const uint8_t *name, size_t name_size,
+                                  const struct hti_kvfile_tree *tree);
 int hti_kvfile_list_trees(struct hti_kvfile *file, hti_kvfile_tree_fn tree, hti_kvfile_bad_fn bad, void *user,
                           struct htstore_error *error);
 /* Every entry of a tree. 0 when done (also with bad pages), the callback's value if it stopped, HTSTORE_EIO, HTSTORE_ENOMEM. */

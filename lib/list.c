@@ -44,7 +44,8 @@ static void describe(const struct hti_core *core, struct htstore_object *object)
 }
 
 /* One instant: names and counts are copied with the section held. */
-static int copy_objects(struct htstore *store, struct htstore_arena *arena, struct htstore_object **objects, uint64_t *n)
+static int copy_objects(struct htstore *store, struct htstore_arena *arena, struct htstore_object **objects,
+                        uint64_t *n)
 {
     uint64_t count = 0;
     int rc = 0;
@@ -94,8 +95,7 @@ static int measure_owned(struct htstore *store, struct htstore_object *object, s
 static int measure_viewed(struct htstore *store, struct htstore_object *object, struct htstore_error *error)
 {
     struct hti_kv_shape shape = { 0 };
-    const int rc =
-        object->stored_bytes ? hti_kv_read_shape(store->view->read, object->stored_bytes, &shape, error) : 0;
+    const int rc = object->stored_bytes ? hti_kv_read_shape(store->view->read, object->stored_bytes, &shape, error) : 0;
 
     object->stored_bytes = shape.bytes;
     return rc;

@@ -8,7 +8,7 @@ enum hti_found {
     HTI_FOUND_ABSENT = 0,
     HTI_FOUND_PRESENT = 1,
     HTI_FOUND_COLLISION = 2, /* absent, and a row of another long key stands where its row would stand */
-    HTI_FOUND_ASK = 3        /* memory does not tell: ask LMDB */
+    HTI_FOUND_ASK = 3 /* memory does not tell: ask LMDB */
 };
 
 /* What memory tells of a packed key. With the section, or with write_mutex while no leader is at work. */

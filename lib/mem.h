@@ -21,7 +21,7 @@ void hti_mem_free(void *memory); /* NULL is allowed */
  * UINT64_MAX switches the hook off. Thread-safe (atomics).
  */
 void hti_mem_test_fail(uint64_t after, bool sticky);
-bool hti_mem_test_failed(void);       /* did the hook fail an allocation since it was set? */
-uint64_t hti_mem_test_live(void);     /* allocations not yet freed: for leak checks in tests */
+bool hti_mem_test_failed(void); /* did the hook fail an allocation since it was set? */
+uint64_t hti_mem_test_live(void); /* allocations not yet freed: for leak checks in tests */
 
 #endif

@@ -157,8 +157,8 @@ int htstore_table_insert_new(struct htstore_table *table, const struct htstore_a
     return rc ? rc : modify_rows(table, HTI_OP_PUT_NEW, &arguments, flags, inserted, error);
 }
 
-int htstore_table_remove(struct htstore_table *table, const struct htstore_array *keys, uint8_t *removed, uint32_t flags,
-                         struct htstore_error *error)
+int htstore_table_remove(struct htstore_table *table, const struct htstore_array *keys, uint8_t *removed,
+                         uint32_t flags, struct htstore_error *error)
 {
     struct hti_arguments arguments = { .keys = keys };
     const int rc = check_call(table, &arguments, false, error);
@@ -197,8 +197,8 @@ int htstore_table_clear(struct htstore_table *table, uint32_t flags, struct htst
     return rc ? rc : replace_all(table, NULL, flags, error);
 }
 
-int htstore_table_import(struct htstore_table *table, const struct htstore_array *keys, const struct htstore_array *values,
-                         uint32_t flags, struct htstore_error *error)
+int htstore_table_import(struct htstore_table *table, const struct htstore_array *keys,
+                         const struct htstore_array *values, uint32_t flags, struct htstore_error *error)
 {
     struct hti_arguments arguments = { .keys = keys, .values = values };
     const int rc = check_call(table, &arguments, true, error);

@@ -40,7 +40,8 @@ static int read_totals(struct hti_objects *objects, uint64_t id, struct hti_kv_b
     return rc;
 }
 
-static int read_garbage(struct hti_objects *objects, uint64_t id, struct hti_kv_bytes value, struct htstore_error *error)
+static int read_garbage(struct hti_objects *objects, uint64_t id, struct hti_kv_bytes value,
+                        struct htstore_error *error)
 {
     struct hti_garbage_record record;
     uint64_t *more = hti_mem_realloc_array(objects->garbage, objects->n_garbage + 1, sizeof *more);

@@ -98,8 +98,8 @@ static int check_contents(const struct htstore_table *table, const struct hti_ar
     int rc = hti_dtype_check_elements(type->key_dtype, a->keys->data, a->n_rows, 1, true, "Key", error);
 
     if (rc == 0 && a->values)
-        rc = hti_dtype_check_elements(type->value_dtype, a->values->data, a->n_rows * type->n_elements, type->n_elements,
-                                      false, "Value", error);
+        rc = hti_dtype_check_elements(type->value_dtype, a->values->data, a->n_rows * type->n_elements,
+                                      type->n_elements, false, "Value", error);
     if (rc == 0 && a->defaults)
         rc = hti_dtype_check_elements(type->value_dtype, a->defaults->data,
                                       (a->shared_default ? 1 : a->n_rows) * type->n_elements, type->n_elements, false,
@@ -148,7 +148,8 @@ static int own_strings(const struct hti_row_type *type, struct htstore_bytes *st
     return 0;
 }
 
-int hti_output_value(const struct hti_row_type *type, const void *packed, size_t size, struct htstore_array *out, uint64_t i)
+int hti_output_value(const struct hti_row_type *type, const void *packed, size_t size, struct htstore_array *out,
+                     uint64_t i)
 {
     int rc;
 
@@ -168,8 +169,8 @@ int hti_output_elements(const struct hti_row_type *type, const void *elements, s
     return type->value_dtype == HTSTORE_STRING ? own_strings(type, row_at(type, out, i), out->arena) : 0;
 }
 
-const void *hti_input_key(const struct hti_row_type *type, const struct htstore_array *keys, uint64_t i, uint8_t space[8],
-                          size_t *size)
+const void *hti_input_key(const struct hti_row_type *type, const struct htstore_array *keys, uint64_t i,
+                          uint8_t space[8], size_t *size)
 {
     if (type->key_size == 0) {
         const struct htstore_bytes *string = (const struct htstore_bytes *)keys->data + i;

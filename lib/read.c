@@ -118,8 +118,9 @@ static int check_not_dropped(struct htstore *store, const struct hti_core *core,
     pthread_mutex_lock(&store->objects_mutex);
     dropped = core->dropped;
     pthread_mutex_unlock(&store->objects_mutex);
-    return dropped ? hti_fail(error, HTSTORE_ENOTFOUND, "%s was dropped by the store's owner", hti_table_label(core, label))
-                   : 0;
+    return dropped
+               ? hti_fail(error, HTSTORE_ENOTFOUND, "%s was dropped by the store's owner", hti_table_label(core, label))
+               : 0;
 }
 
 static int look_up_viewed(struct htstore *store, struct batch *b)

@@ -72,8 +72,8 @@ static int open_op(struct hti_record *record, struct hti_op *op, uint8_t **keys,
 
     if (op->keys_size > HTSTORE_MAX_BATCH_SIZE || op->values_size > HTSTORE_MAX_BATCH_SIZE ||
         record->buf.size + extra > HTSTORE_MAX_BATCH_SIZE || record->n_rows + op->n_rows > HTSTORE_MAX_BATCH_ROWS)
-        return hti_fail(error, HTSTORE_EINVAL, "the batch is larger than %u bytes or %u rows",
-                        HTSTORE_MAX_BATCH_SIZE, HTSTORE_MAX_BATCH_ROWS);
+        return hti_fail(error, HTSTORE_EINVAL, "the batch is larger than %u bytes or %u rows", HTSTORE_MAX_BATCH_SIZE,
+                        HTSTORE_MAX_BATCH_ROWS);
     if (hti_buf_reserve(&record->buf, (size_t)extra) != 0)
         return hti_fail(error, HTSTORE_ENOMEM, "no memory for a batch of %llu bytes", (unsigned long long)extra);
 
@@ -198,7 +198,8 @@ int hti_record_add(struct hti_record *record, const struct hti_op_source *source
     return 0;
 }
 
-void hti_op_builder_init(struct hti_op_builder *builder, uint64_t table_id, const struct hti_row_type *type, uint32_t kind)
+void hti_op_builder_init(struct hti_op_builder *builder, uint64_t table_id, const struct hti_row_type *type,
+                         uint32_t kind)
 {
     memset(builder, 0, sizeof *builder);
     hti_buf_init(&builder->key_sizes);

@@ -39,7 +39,7 @@ struct hti_op {
     uint64_t table_id;
     uint32_t kind;
     uint32_t n_rows;
-    uint32_t key_size;   /* 0 = strings */
+    uint32_t key_size; /* 0 = strings */
     uint32_t value_size; /* HTI_OP_VARIABLE = sizes are in the column */
     const uint8_t *keys;
     uint64_t keys_size;
@@ -49,10 +49,10 @@ struct hti_op {
 #define HTI_OP_VARIABLE UINT32_MAX
 
 struct hti_record {
-    struct hti_buf buf;      /* header and payload */
+    struct hti_buf buf; /* header and payload */
     uint32_t n_ops;
     uint64_t n_rows;
-    uint64_t lsn;            /* 0 until the journal has it */
+    uint64_t lsn; /* 0 until the journal has it */
     uint64_t payload_hash;
     struct hti_record *next; /* list of its owner */
 };
@@ -71,9 +71,9 @@ struct hti_op_source {
     const struct hti_row_type *type;
     uint32_t kind;
     uint64_t n_rows;
-    const void *keys;     /* native elements */
-    const void *values;   /* native elements; NULL = none */
-    bool shared_value;    /* one row of values for all keys */
+    const void *keys; /* native elements */
+    const void *values; /* native elements; NULL = none */
+    bool shared_value; /* one row of values for all keys */
 };
 int hti_record_add(struct hti_record *record, const struct hti_op_source *source, struct htstore_error *error);
 
@@ -88,7 +88,8 @@ struct hti_op_builder {
     uint32_t kind;
     uint32_t n_rows;
 };
-void hti_op_builder_init(struct hti_op_builder *builder, uint64_t table_id, const struct hti_row_type *type, uint32_t kind);
+void hti_op_builder_init(struct hti_op_builder *builder, uint64_t table_id, const struct hti_row_type *type,
+                         uint32_t kind);
 int hti_op_builder_row(struct hti_op_builder *builder, const struct hti_row *row);
 int hti_op_builder_finish(struct hti_op_builder *builder, struct hti_record *record, struct htstore_error *error);
 void hti_op_builder_release(struct hti_op_builder *builder);

@@ -22,10 +22,11 @@ struct scan {
 
 static int is_damage(struct scan *s, uint64_t lsn)
 {
-    hti_fail(s->error, HTSTORE_ECORRUPT,
-             "%s: the journal is damaged at byte %llu: record %llu is missing or unreadable, but record %llu says that it "
-             "had been synced; `htstore recover` writes what is readable to a new store",
-             s->path, (unsigned long long)s->offset, (unsigned long long)s->next_lsn, (unsigned long long)lsn);
+    hti_fail(
+        s->error, HTSTORE_ECORRUPT,
+        "%s: the journal is damaged at byte %llu: record %llu is missing or unreadable, but record %llu says that it "
+        "had been synced; `htstore recover` writes what is readable to a new store",
+        s->path, (unsigned long long)s->offset, (unsigned long long)s->next_lsn, (unsigned long long)lsn);
     hti_error_set_path(s->error, s->path, s->offset);
     return HTSTORE_ECORRUPT;
 }

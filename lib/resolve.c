@@ -178,7 +178,8 @@ static int resolve_put(struct resolver *r, struct overlay *o, const struct hti_o
     return rc ? rc : put_row(r, o, builder, row, false);
 }
 
-static int resolve_remove(struct resolver *r, struct overlay *o, struct hti_op_builder *builder, const struct hti_row *row)
+static int resolve_remove(struct resolver *r, struct overlay *o, struct hti_op_builder *builder,
+                          const struct hti_row *row)
 {
     const struct hti_row gone = { .key = row->key, .key_size = row->key_size };
     enum hti_found found;

@@ -11,7 +11,7 @@
 struct builder {
     struct hti_run *run;
     struct hti_core **cores; /* ascending ids */
-    uint32_t *slots;         /* index in run->tables + 1, by position in cores */
+    uint32_t *slots; /* index in run->tables + 1, by position in cores */
     size_t n_cores;
     size_t capacity; /* rows */
     uint32_t sequence;
@@ -210,7 +210,8 @@ static void sort_table(struct hti_run *run, struct hti_run_table *table)
     table->end = table->begin + kept;
 }
 
-int hti_run_build(struct htstore *store, const struct hti_record *list, struct hti_run *run, struct htstore_error *error)
+int hti_run_build(struct htstore *store, const struct hti_record *list, struct hti_run *run,
+                  struct htstore_error *error)
 {
     struct builder b = { .run = run };
     int rc;

@@ -1,13 +1,379 @@
-/* salvage: hides how what is readable of a damaged store becomes a new one. */
+/*
+ * salvage: hides how what is readable of a damaged store becomes a new one. Rows and records go straight to the flush, as in
+ * recovery: no journal and no table in memory grow with them.
+ */
 #include "salvage.h"
 
-#include "error.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include "create.h"
+#include "file.h"
+#include "flush.h"
+#include "mem.h"
+#include "store.h"
+#include "structure.h"
+#include "wreck.h"
+#include "wreck_journal.h"
+#include "wreck_rows.h"
+
+#define OP_BYTES ((size_t)1 << 20)
+#define LIST_BYTES ((size_t)4 << 20) /* written in one go */
+#define ALLOW_FLAGS (HTSTORE_ALLOW_ANY_FILESYSTEM | HTSTORE_ALLOW_SHARED_FOLDER)
+
+/* Where the new store takes shape, and where it goes. */
+struct place {
+    char *parent, *name;
+    char *path; /* of the temporary folder */
+    char temporary[NAME_MAX + 1];
+    int parent_fd;
+    int fd; /* of the temporary folder, once it is made */
+};
+
+struct salvage {
+    struct hti_wreck wreck;
+    struct htstore_options options;
+    struct place place;
+    struct htstore *store; /* the new one */
+    struct hti_record *list, **end; /* waits to be written */
+    size_t list_bytes;
+    struct hti_op_builder rows; /* of the table that is copied */
+    struct htstore_error *error;
+};
+
+static int no_memory(struct salvage *s)
+{
+    return hti_fail(s->error, HTSTORE_ENOMEM, "no memory to recover the store");
+}
+
+/* --- writing --- */
+
+static int write_list(struct salvage *s)
+{
+    int rc = 0;
+
+    if (s->list) {
+        pthread_mutex_lock(&s->store->flush_mutex);
+        rc = hti_flush_records(s->store, s->list, s->store->record.applied_lsn, s->error);
+        pthread_mutex_unlock(&s->store->flush_mutex);
+    }
+    hti_record_free_list(s->list);
+    s->list = NULL;
+    s->end = &s->list;
+    s->list_bytes = 0;
+    return rc;
+}
+
+static int push_record(struct salvage *s, struct hti_record *record)
+{
+    *s->end = record;
+    s->end = &record->next;
+    s->list_bytes += record->buf.size;
+    return s->list_bytes >= LIST_BYTES ? write_list(s) : 0;
+}
+
+/* --- rows --- */
+
+static int finish_rows(struct salvage *s)
+{
+    const struct hti_op_builder done = s->rows;
+    struct hti_record *record;
+    int rc;
+
+    if (done.n_rows == 0)
+        return 0;
+    record = hti_record_new();
+    if (!record)
+        return no_memory(s);
+    rc = hti_op_builder_finish(&s->rows, record, s->error);
+    if (rc != 0) {
+        hti_record_free(record);
+        return rc;
+    }
+    hti_op_builder_release(&s->rows);
+    hti_op_builder_init(&s->rows, done.table_id, done.type, done.kind);
+    return push_record(s, record);
+}
+
+static int copy_row(void *user, const struct hti_row *row)
+{
+    struct salvage *s = user;
+
+    if (hti_op_builder_row(&s->rows, row) != 0)
+        return no_memory(s);
+    return s->rows.keys.size + s->rows.values.size >= OP_BYTES ? finish_rows(s) : 0;
+}
+
+static int copy_rows(struct salvage *s, struct hti_wreck_table *table)
+{
+    int rc;
+
+    hti_op_builder_init(&s->rows, table->core->record.id, &table->core->type, HTI_OP_PUT);
+    rc = hti_wreck_rows_walk(&s->wreck, table, copy_row, s, s->error);
+    if (rc == 0)
+        rc = finish_rows(s);
+    hti_op_builder_release(&s->rows);
+    return rc;
+}
+
+/* --- tables --- */
+
+/* The record's memory goes to the new table, but not its name, which messages need. */
+static int make_table(struct salvage *s, struct hti_wreck_table *table)
+{
+    struct hti_table_record record = table->record;
+    int rc;
+
+    record.name = hti_mem_strdup(table->record.name);
+    if (!record.name)
+        return no_memory(s);
+    pthread_mutex_lock(&s->store->flush_mutex);
+    rc = hti_structure_create(s->store, &record, &table->core, s->error);
+    pthread_mutex_unlock(&s->store->flush_mutex);
+    if (rc != 0) {
+        hti_mem_free(record.name);
+        return rc;
+    }
+    table->record.default_value = NULL;
+    s->wreck.found.n_tables++;
+    return 0;
+}
+
+static int copy_table(struct salvage *s, struct hti_wreck_table *table)
+{
+    char label[HTI_WRECK_LABEL_SIZE];
+    int rc;
+
+    if (!table->has_record)
+        return 0;
+    if (table->replaced || (table->record.flags & HTSTORE_ANONYMOUS)) {
+        hti_wreck_note(&s->wreck, "%s is not recovered: %s", hti_wreck_label(table, label),
+                       table->replaced ? "a later table has its name" : "nothing can open it any more");
+        return 0;
+    }
+    rc = make_table(s, table);
+    return rc ? rc : copy_rows(s, table);
+}
+
+/* --- journal --- */
+
+static int copy_op(struct salvage *s, const struct hti_op *op, struct hti_core *core, struct hti_record *out)
+{
+    struct hti_op_builder builder;
+    struct hti_row_walk rows;
+    struct hti_row row;
+    int rc = 0;
+
+    hti_op_builder_init(&builder, core->record.id, &core->type, op->kind);
+    hti_row_walk_init(&rows, op);
+    while (rc == 0 && hti_row_walk_next(&rows, &row))
+        rc = hti_op_builder_row(&builder, &row) ? no_memory(s) : 0;
+    if (rc == 0)
+        rc = hti_op_builder_finish(&builder, out, s->error);
+    hti_op_builder_release(&builder);
+    return rc;
+}
+
+/* The operations of a record on tables that are recovered. *n_bad: those that do not fit their table. */
+static int copy_ops(struct salvage *s, const struct hti_record *record, struct hti_record *out, uint32_t *n_bad)
+{
+    struct hti_op_walk ops;
+    struct hti_op op;
+    int rc = 0;
+
+    hti_op_walk_init(&ops, record);
+    while (rc == 0 && hti_op_walk_next(&ops, &op) == 0) {
+        const struct hti_wreck_table *table = hti_wreck_table(&s->wreck, op.table_id);
+        if (!table)
+            return no_memory(s);
+        if (!table->core)
+            continue;
+        if (hti_op_is_valid(&op, &table->core->type))
+            rc = copy_op(s, &op, table->core, out);
+        else
+            ++*n_bad;
+    }
+    return rc;
+}
+
+static int apply_record(void *user, const struct hti_record *record)
+{
+    struct salvage *s = user;
+    struct hti_record *out = hti_record_new();
+    uint32_t n_bad = 0;
+    int rc;
+
+    if (!out)
+        return no_memory(s);
+    rc = copy_ops(s, record, out, &n_bad);
+    if (rc == 0 && n_bad > 0) {
+        s->wreck.found.n_lost_records++;
+        hti_wreck_warn(&s->wreck, "journal: record %llu does not fit the tables, and is not applied in full",
+                       (unsigned long long)record->lsn);
+    }
+    if (rc != 0 || out->n_ops == 0) {
+        hti_record_free(out);
+        return rc;
+    }
+    s->wreck.found.n_records++;
+    return push_record(s, out);
+}
+
+/* --- the new store --- */
+
+static int open_store(struct salvage *s)
+{
+    struct htstore_options options = s->options;
+    int rc;
+
+    options.size = sizeof options;
+    options.flags = (options.flags & ALLOW_FLAGS) | HTSTORE_CREATE | HTSTORE_EXCLUSIVE;
+    options.log = NULL;
+    options.slow_reader = NULL;
+    rc = htstore_open(s->place.path, &options, &s->store, s->error);
+    if (rc != 0)
+        return rc;
+    s->place.fd = fcntl(s->store->dir_fd, F_DUPFD_CLOEXEC, 0);
+    return s->place.fd < 0 ? hti_file_fail(s->error, errno, s->place.path, "cannot keep the new store's folder") : 0;
+}
+
+static int fill_store(struct salvage *s)
+{
+    int rc = 0;
+
+    for (size_t i = 0; rc == 0 && i < s->wreck.n_tables; i++)
+        rc = copy_table(s, &s->wreck.tables[i]);
+    if (rc == 0)
+        rc = hti_wreck_journal_walk(&s->wreck, apply_record, s, s->error);
+    if (rc == 0)
+        rc = write_list(s);
+    for (size_t i = 0; i < s->wreck.n_tables; i++)
+        if (s->wreck.tables[i].core)
+            s->wreck.found.n_rows += s->wreck.tables[i].core->totals.n_rows;
+    return rc;
+}
+
+/* Closed before it gets its name: whoever sees it there sees it whole. */
+static int build_store(struct salvage *s)
+{
+    struct htstore_error reason;
+    int rc = open_store(s);
+
+    if (rc == 0)
+        rc = fill_store(s);
+    hti_record_free_list(s->list);
+    s->list = NULL;
+    if (s->store) {
+        const int closed = htstore_close(s->store, &reason);
+        if (rc == 0 && closed != 0)
+            hti_error_copy(s->error, &reason);
+        rc = rc ? rc : closed;
+    }
+    if (rc == 0)
+        rc = hti_create_publish(s->place.parent_fd, s->place.temporary, s->place.name, s->place.fd, s->place.path,
+                                s->error);
+    return rc;
+}
+
+/* --- its place --- */
+
+static int make_path(struct salvage *s, const char *target)
+{
+    struct place *p = &s->place;
+    size_t size;
+
+    if (snprintf(p->temporary, sizeof p->temporary, ".%s" HTI_CREATE_TMP_SUFFIX, p->name) >= (int)sizeof p->temporary)
+        return hti_fail(s->error, HTSTORE_EINVAL, "%s: the name is too long", target);
+    size = strlen(p->parent) + strlen(p->temporary) + 2;
+    p->path = hti_mem_alloc(size);
+    if (!p->path)
+        return no_memory(s);
+    snprintf(p->path, size, "%s/%s", p->parent, p->temporary);
+    return 0;
+}
+
+static int choose_place(struct salvage *s, const char *target)
+{
+    struct place *p = &s->place;
+    int rc = hti_path_split(target, &p->parent, &p->name, s->error);
+
+    if (rc == 0)
+        rc = make_path(s, target);
+    if (rc == 0)
+        rc = hti_folder_open(AT_FDCWD, p->parent, p->parent, &p->parent_fd, s->error);
+    if (rc != 0)
+        return rc;
+    if (faccessat(p->parent_fd, p->name, F_OK, AT_SYMLINK_NOFOLLOW) == 0)
+        return hti_fail(s->error, HTSTORE_EEXIST, "%s: already exists", target);
+    if (hti_wreck_contains(&s->wreck, p->parent_fd))
+        return hti_fail(s->error, HTSTORE_EINVAL, "%s: lies inside the damaged store, which is not to be touched",
+                        target);
+    return hti_create_clear(p->parent_fd, p->temporary, target, s->error);
+}
+
+/* Unlocked by name rather than by closing: a forked child may share the open file. */
+static void leave_place(struct place *p, bool failed)
+{
+    if (p->fd >= 0) {
+        flock(p->fd, LOCK_UN);
+        close(p->fd);
+    }
+    if (failed)
+        hti_create_clear(p->parent_fd, p->temporary, p->path, NULL); /* not if it is somebody else's by now */
+    if (p->parent_fd >= 0)
+        close(p->parent_fd);
+    hti_mem_free(p->path);
+    hti_mem_free(p->parent);
+    hti_mem_free(p->name);
+}
+
+static int check_arguments(const char *path, const char *target, const struct htstore_recovery *report,
+                           struct htstore_error *error)
+{
+    if (!path || !*path || !target || !*target)
+        return hti_fail(error, HTSTORE_EINVAL, "a path is NULL or empty");
+    if (report && report->size == 0)
+        return hti_fail(error, HTSTORE_EINVAL, "report.size is 0");
+    return 0;
+}
+
+static void fill_report(const struct hti_wreck *wreck, struct htstore_recovery *report)
+{
+    struct htstore_recovery r = wreck->found;
+
+    r.size = report->size;
+    memcpy(report, &r, r.size < sizeof r ? r.size : sizeof r);
+}
 
 int htstore_recover(const char *path, const char *target, const struct htstore_options *options,
                     struct htstore_recovery *report, struct htstore_error *error)
 {
-    (void)options;
-    if (!path || !*path || !target || !*target || (report && report->size == 0))
-        return hti_fail(error, HTSTORE_EINVAL, "a path is NULL or empty, or report.size is 0");
-    return hti_fail(error, HTSTORE_EIO, "%s: cannot be recovered", path);
+    struct salvage s = { .error = error, .place = { .parent_fd = -1, .fd = -1 } };
+    bool building = false;
+    int rc = check_arguments(path, target, report, error);
+
+    if (rc == 0)
+        rc = hti_store_options(options, &s.options, error);
+    if (rc == 0)
+        rc = hti_wreck_open(&s.wreck, path, &s.options, error);
+    if (rc != 0)
+        return rc;
+    s.end = &s.list;
+    rc = choose_place(&s, target);
+    if (rc == 0) {
+        building = true;
+        rc = build_store(&s);
+    }
+    if (rc == 0)
+        rc = s.wreck.lossy;
+    if (rc >= 0 && report)
+        fill_report(&s.wreck, report);
+    leave_place(&s.place, building && rc < 0);
+    hti_wreck_close(&s.wreck);
+    return rc;
 }

@@ -129,7 +129,8 @@ int hti_schema_compare(const struct hti_table_record *wanted, const struct hti_t
     if (!defaults_equal(wanted, stored)) {
         show_default(wanted, a, sizeof a);
         show_default(stored, b, sizeof b);
-        return hti_fail(error, HTSTORE_ECONFLICT, "Conflicting default values (bytes) %s with %s for table %s", a, b, name);
+        return hti_fail(error, HTSTORE_ECONFLICT, "Conflicting default values (bytes) %s with %s for table %s", a, b,
+                        name);
     }
     if ((wanted->flags ^ stored->flags) & HTSTORE_NO_CHECKPOINT)
         return hti_fail(error, HTSTORE_ECONFLICT, "Conflicting checkpoint flags %s with %s for table %s",

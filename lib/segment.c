@@ -230,6 +230,8 @@ int hti_segment_open(int dir_fd, const char *dir_path, const uint8_t store_id[16
     rc = read_some(segment, header, sizeof header, 0, &got, error);
     if (rc == 0)
         rc = check_header(segment, header, store_id, error);
+    if (rc == 0 && segment->file_size < hti_load_le64(header + 40)) /* it had its whole size before it had its name */
+        rc = fail_at(segment, segment->file_size, HTSTORE_ECORRUPT, "this journal segment was cut short", error);
     if (rc != 0)
         hti_segment_close(segment);
     return rc;

@@ -37,7 +37,7 @@ struct hti_segment {
     char path[256];
 };
 
-/* Open to read. HTSTORE_ECORRUPT (header), HTSTORE_EVERSION, HTSTORE_EFORMAT (another store's), HTSTORE_EIO. */
+/* Open to read. HTSTORE_ECORRUPT (header; cut short), HTSTORE_EVERSION, HTSTORE_EFORMAT (another store's), HTSTORE_EIO. */
 int hti_segment_open(int dir_fd, const char *dir_path, const uint8_t store_id[16], uint64_t number,
                      struct hti_segment *segment, struct htstore_error *error);
 /* The same without a look at the header, which may be damaged: only what the name and the caller say counts. */

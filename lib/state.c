@@ -365,7 +365,8 @@ int hti_garbage_add(struct htstore *store, uint64_t database)
 
 /* --- handles --- */
 
-int hti_handle_new(struct htstore *store, struct hti_core *core, struct htstore_table **out, struct htstore_error *error)
+int hti_handle_new(struct htstore *store, struct hti_core *core, struct htstore_table **out,
+                   struct htstore_error *error)
 {
     struct htstore_table *table = hti_mem_zalloc(sizeof *table);
 

@@ -26,25 +26,25 @@
 
 /* A table, once in memory however many handles it has. */
 struct hti_core {
-    struct hti_core *next;          /* objects_mutex */
+    struct hti_core *next; /* objects_mutex */
     struct hti_table_record record; /* constant */
-    struct hti_row_type type;       /* constant */
-    void *default_elements;         /* constant: the default value as a caller's row */
+    struct hti_row_type type; /* constant */
+    void *default_elements; /* constant: the default value as a caller's row */
 
     /* section */
     uint64_t n_rows;
-    uint64_t last_lsn;              /* of the last batch that touched it */
-    bool resident;                  /* `rows` are all rows; else what was written since the last freeze */
-    struct hti_cache *rows;         /* NULL: nothing is known yet */
-    struct hti_cache *frozen;       /* not resident: what is being flushed, older than `rows` */
-    bool rows_cleared;              /* a clear happened: what is below `rows` does not count */
+    uint64_t last_lsn; /* of the last batch that touched it */
+    bool resident; /* `rows` are all rows; else what was written since the last freeze */
+    struct hti_cache *rows; /* NULL: nothing is known yet */
+    struct hti_cache *frozen; /* not resident: what is being flushed, older than `rows` */
+    bool rows_cleared; /* a clear happened: what is below `rows` does not count */
     bool frozen_cleared;
-    struct hti_totals_record totals;/* what LMDB holds; changed by the holder of flush_mutex too */
-    bool pinned;                    /* totals.database is pinned in kv for lookups */
+    struct hti_totals_record totals; /* what LMDB holds; changed by the holder of flush_mutex too */
+    bool pinned; /* totals.database is pinned in kv for lookups */
 
-    uint64_t n_reserved;            /* write_mutex: rows queued, for which `rows` has room */
-    uint32_t n_handles;             /* objects_mutex */
-    bool dropped;                   /* objects_mutex: gone from the catalogue, kept for open handles of a reader */
+    uint64_t n_reserved; /* write_mutex: rows queued, for which `rows` has room */
+    uint32_t n_handles; /* objects_mutex */
+    bool dropped; /* objects_mutex: gone from the catalogue, kept for open handles of a reader */
 };
 
 /* Handles begin with a magic number, so that one of another kind, or a closed one, is told apart. */
@@ -85,26 +85,26 @@ struct htstore {
 
     pthread_mutex_t flush_mutex;
     struct hti_store_record record; /* as committed last */
-    struct hti_record *frozen;      /* being flushed, oldest first */
+    struct hti_record *frozen; /* being flushed, oldest first */
     uint64_t frozen_lsn;
-    uint64_t *garbage;              /* databases to be deleted */
+    uint64_t *garbage; /* databases to be deleted */
     size_t n_garbage;
 
     pthread_mutex_t write_mutex;
-    pthread_cond_t write_changed;   /* queue, leader, room in the delta */
+    pthread_cond_t write_changed; /* queue, leader, room in the delta */
     struct hti_write *queue, **queue_end;
-    bool leading;                   /* a leader is at work on a group */
-    uint32_t n_exclusive;           /* calls that wait for an empty queue */
-    uint32_t n_waiting;             /* calls that wait for room in the delta */
+    bool leading; /* a leader is at work on a group */
+    uint32_t n_exclusive; /* calls that wait for an empty queue */
+    uint32_t n_waiting; /* calls that wait for room in the delta */
     struct hti_record *delta, **delta_end; /* applied, not yet frozen; oldest first */
-    uint64_t delta_lsn;             /* of the last record in the delta */
-    uint64_t delta_bytes;           /* of delta and frozen */
+    uint64_t delta_lsn; /* of the last record in the delta */
+    uint64_t delta_bytes; /* of delta and frozen */
     uint64_t delta_rows;
-    uint64_t delta_since_ms;        /* when the oldest record came; 0: none */
-    uint64_t unsynced_since_ms;     /* when the oldest INTERVAL record came that is not synced; 0: none */
-    int flush_status;               /* of the last flush */
+    uint64_t delta_since_ms; /* when the oldest record came; 0: none */
+    uint64_t unsynced_since_ms; /* when the oldest INTERVAL record came that is not synced; 0: none */
+    int flush_status; /* of the last flush */
     struct htstore_error flush_error;
-    pthread_cond_t work;            /* for the flusher and the syncer */
+    pthread_cond_t work; /* for the flusher and the syncer */
     bool stopping;
     pthread_t flusher, syncer;
     bool threads_started;
@@ -115,12 +115,12 @@ struct htstore {
 
     pthread_mutex_t objects_mutex;
     struct hti_core *cores;
-    uint64_t n_handles;             /* tables, cursors, batches */
+    uint64_t n_handles; /* tables, cursors, batches */
     struct htstore_table *closed, **closed_end; /* handles closed lately, oldest first */
     uint32_t n_closed;
-    struct hti_slow *slow;          /* open cursors */
+    struct hti_slow *slow; /* open cursors */
 
-    struct hti_view *view;          /* read-only stores: the state that is seen; view.c */
+    struct hti_view *view; /* read-only stores: the state that is seen; view.c */
     pthread_mutex_t view_mutex;
 
     _Atomic uint64_t n_hits, n_misses, n_batches, n_flushes, n_flush_transactions, n_replayed;
@@ -137,7 +137,8 @@ void hti_wait_until(pthread_cond_t *cond, pthread_mutex_t *mutex, uint64_t deadl
 void hti_log(const struct htstore *store, int32_t level, const char *module, const char *format, ...) HTI_PRINTF(4, 5);
 
 /* --- which stores are open in this process --- */
-int hti_registry_add(struct htstore *store, struct htstore_error *error); /* HTSTORE_EBUSY: its data.mdb is open already */
+int hti_registry_add(struct htstore *store,
+                     struct htstore_error *error); /* HTSTORE_EBUSY: its data.mdb is open already */
 void hti_registry_remove(struct htstore *store);
 
 /*
@@ -151,7 +152,7 @@ bool hti_is_forked(const struct htstore *store);
 /* --- tables --- */
 struct hti_core *hti_core_new(struct hti_table_record *record); /* takes the record's memory; NULL: no memory */
 void hti_core_free(struct hti_core *core);
-struct hti_core *hti_core_by_id(struct htstore *store, uint64_t id);       /* any lock that keeps the list from changing */
+struct hti_core *hti_core_by_id(struct htstore *store, uint64_t id); /* any lock that keeps the list from changing */
 struct hti_core *hti_core_by_name(struct htstore *store, const char *name);
 void hti_core_add(struct htstore *store, struct hti_core *core);
 void hti_core_unlink(struct htstore *store, struct hti_core *core);
@@ -161,7 +162,8 @@ void hti_core_trim(struct htstore *store, struct hti_core *core);
 /* Begin to delete a database's rows later; in memory only. With flush_mutex. 0 or HTSTORE_ENOMEM. */
 int hti_garbage_add(struct htstore *store, uint64_t database);
 
-int hti_handle_new(struct htstore *store, struct hti_core *core, struct htstore_table **table, struct htstore_error *error);
+int hti_handle_new(struct htstore *store, struct hti_core *core, struct htstore_table **table,
+                   struct htstore_error *error);
 void hti_handle_retire(struct htstore_table *table); /* with objects_mutex; the memory is freed some time later */
 void hti_handle_count(struct htstore *store, int change); /* batches */
 void hti_slow_enter(struct htstore *store, struct hti_slow *slow); /* cursors: also counts the handle */

@@ -111,9 +111,9 @@ static int check_lock_file(struct htstore *store, struct htstore_error *error)
     int fd, rc;
 
     if (fstatat(store->dir_fd, "lock.mdb", &st, AT_SYMLINK_NOFOLLOW) == 0)
-        return is_plain_file(&st) ? 0
-                                  : hti_fail(error, HTSTORE_EFORMAT, "%s: lock.mdb is not a plain file of its owner",
-                                             store->path);
+        return is_plain_file(&st)
+                   ? 0
+                   : hti_fail(error, HTSTORE_EFORMAT, "%s: lock.mdb is not a plain file of its owner", store->path);
     if (errno != ENOENT)
         return hti_file_fail(error, errno, store->path, "cannot look at lock.mdb");
     if (store->readonly)
@@ -332,8 +332,8 @@ static int open_owner(struct htstore *store, struct htstore_error *error)
 static int open_reader(struct htstore *store, struct htstore_error *error)
 {
     bool owner_alive;
-    int rc = hti_lock_reader(&store->lock, store->dir_fd, store->path, store->options.lock_timeout_ms, &owner_alive,
-                             error);
+    int rc =
+        hti_lock_reader(&store->lock, store->dir_fd, store->path, store->options.lock_timeout_ms, &owner_alive, error);
 
     if (rc == 0)
         rc = check_lock_file(store, error);

@@ -5,6 +5,7 @@
 #include "state.h"
 
 /* Check an options struct and fill in defaults. HTSTORE_EINVAL. */
-int hti_store_options(const struct htstore_options *given, struct htstore_options *options, struct htstore_error *error);
+int hti_store_options(const struct htstore_options *given, struct htstore_options *options,
+                      struct htstore_error *error);
 
 #endif

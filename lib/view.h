@@ -20,6 +20,6 @@ struct hti_view {
  */
 int hti_view_refresh(struct htstore *store, struct htstore_error *error);
 struct hti_view *hti_view_use(struct htstore *store); /* with view_mutex */
-void hti_view_leave(struct hti_view *view);           /* with view_mutex */
+void hti_view_leave(struct hti_view *view); /* with view_mutex */
 
 #endif

@@ -1,4 +1,4 @@
-/* wreck: hides where catalogue and rows are found when not everything is where it should be. */
+/* wreck: hides how the folder of a damaged store is opened, and where its catalogue is found if not where it should be. */
 #include "wreck.h"
 
 #include <errno.h>
@@ -10,19 +10,16 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "bytes.h"
 #include "file.h"
 #include "mem.h"
 #include "text.h"
 
-#define MAX_TOLD 3 /* damaged pages and rows that are told one by one, for each table */
-#define MAX_LEVELS 4096
-#define MAX_PROBED_ROWS 16
-#define KEY_TEXT_SIZE 96
+#define MAX_LEVELS 4096 /* of folders */
 
 /* --- log --- */
 
-static void tell(const struct hti_wreck *wreck, int32_t level, const char *format, va_list args)
+__attribute__((format(printf, 3, 0))) static void tell(const struct hti_wreck *wreck, int32_t level, const char *format,
+                                                       va_list args)
 {
     char message[1024];
 
@@ -74,13 +71,6 @@ static int no_memory(struct htstore_error *error)
 
 /* --- damaged pages --- */
 
-/* What a walk met. */
-struct damage {
-    struct hti_wreck *wreck;
-    const char *what; /* is walked */
-    uint64_t n_pages;
-};
-
 static bool is_new_page(struct hti_wreck *wreck, uint64_t page)
 {
     for (size_t i = 0; i < wreck->n_bad_pages; i++)
@@ -91,19 +81,20 @@ static bool is_new_page(struct hti_wreck *wreck, uint64_t page)
     return true;
 }
 
-static void note_bad_page(struct damage *damage, uint64_t page, const char *reason)
+void hti_wreck_note_page(void *user, uint64_t page, const char *reason)
 {
+    struct hti_wreck_damage *damage = user;
+
     if (is_new_page(damage->wreck, page))
         damage->wreck->found.n_damaged_pages++;
-    damage->wreck->lossy = true;
-    if (damage->n_pages++ < MAX_TOLD)
+    if (damage->n_pages++ < HTI_WRECK_MAX_TOLD)
         hti_wreck_warn(damage->wreck, "%s: page %llu of data.mdb is damaged: %s", damage->what,
                        (unsigned long long)page, reason);
 }
 
-static void tell_more_pages(const struct damage *damage)
+void hti_wreck_tell_pages(const struct hti_wreck_damage *damage)
 {
-    if (damage->n_pages > MAX_TOLD)
+    if (damage->n_pages > HTI_WRECK_MAX_TOLD)
         hti_wreck_warn(damage->wreck, "%s: %llu damaged pages in all", damage->what,
                        (unsigned long long)damage->n_pages);
 }
@@ -161,18 +152,10 @@ struct hti_wreck_table *hti_wreck_table(struct hti_wreck *wreck, uint64_t id)
     return table;
 }
 
-static bool has_name(const struct hti_wreck *wreck, const char *name)
-{
-    for (size_t i = 0; i < wreck->n_tables; i++)
-        if (wreck->tables[i].record.name && strcmp(wreck->tables[i].record.name, name) == 0)
-            return true;
-    return false;
-}
-
 /* --- the catalogue --- */
 
 struct catalog_walk {
-    struct hti_wreck *wreck;
+    struct hti_wreck_damage damage;
     unsigned state;
     uint64_t n_seen;
     uint64_t n_damaged;
@@ -184,7 +167,7 @@ static int skip_record(struct catalog_walk *c, int rc, const struct htstore_erro
 {
     if (rc == HTSTORE_ECORRUPT) {
         c->n_damaged++;
-        hti_wreck_warn(c->wreck, "%s", reason->message);
+        hti_wreck_warn(c->damage.wreck, "%s", reason->message);
         return 0;
     }
     hti_error_copy(c->error, reason);
@@ -196,13 +179,13 @@ static int take_store(struct catalog_walk *c, struct hti_kv_bytes value)
     struct htstore_error reason;
     int rc;
 
-    if (c->wreck->has_store)
+    if (c->damage.wreck->has_store)
         return 0;
-    rc = hti_catalog_decode_store(value, &c->wreck->store, &reason);
+    rc = hti_catalog_decode_store(value, &c->damage.wreck->store, &reason);
     if (rc != 0)
         return skip_record(c, rc, &reason);
-    c->wreck->has_store = true;
-    c->wreck->store_is_exact = c->state == 0;
+    c->damage.wreck->has_store = true;
+    c->damage.wreck->store_is_exact = c->state == 0;
     return 0;
 }
 
@@ -240,7 +223,7 @@ static int take_totals(struct catalog_walk *c, struct hti_wreck_table *table, st
 
 static int take_garbage(struct catalog_walk *c, uint64_t id, struct hti_kv_bytes value)
 {
-    struct hti_wreck *wreck = c->wreck;
+    struct hti_wreck *wreck = c->damage.wreck;
     struct hti_garbage_record record;
     struct htstore_error reason;
     uint64_t *more;
@@ -267,11 +250,11 @@ static int take_record(void *user, const uint8_t *key, size_t key_size, const ui
     c->n_seen++;
     if (hti_catalog_decode_key((struct hti_kv_bytes){ key, key_size }, &kind, &id) != 0) {
         c->n_damaged++;
-        hti_wreck_warn(c->wreck, "a record of the catalogue stands under an unknown key");
+        hti_wreck_warn(c->damage.wreck, "a record of the catalogue stands under an unknown key");
         return 0;
     }
     if (kind == HTI_CATALOG_TABLE || kind == HTI_CATALOG_TOTALS) {
-        table = entry_of(c->wreck, id);
+        table = entry_of(c->damage.wreck, id);
         if (!table)
             return no_memory(c->error);
     }
@@ -291,16 +274,10 @@ static int take_record(void *user, const uint8_t *key, size_t key_size, const ui
 /* --- the states --- */
 
 struct listing {
-    struct damage damage; /* first: it is what bad pages are told to */
+    struct hti_wreck_damage damage;
     struct hti_wreck_state *state;
     struct htstore_error *error;
 };
-
-static void note_bad_listing(void *user, uint64_t page, const char *reason)
-{
-    struct listing *l = user;
-    note_bad_page(&l->damage, page, reason);
-}
 
 static int take_database(void *user, const uint8_t *name, size_t name_size, const struct hti_kvfile_tree *tree)
 {
@@ -324,7 +301,237 @@ static int take_database(void *user, const uint8_t *name, size_t name_size, cons
     return 0;
 }
 
-static void note_bad(void *user, uint64_t page, const char *reason)
+/* 0 and whether nothing is missing. */
+static int list_databases(struct hti_wreck *wreck, unsigned i, bool *whole, struct htstore_error *error)
 {
-    note_bad_page(user, page, reason);
+    struct listing l = { .damage = { .wreck = wreck, .what = "list of databases" },
+                         .state = &wreck->states[i],
+                         .error = error };
+    const int rc = hti_kvfile_list_trees(wreck->states[i].file, take_database, hti_wreck_note_page, &l, error);
+
+    hti_wreck_tell_pages(&l.damage);
+    *whole = l.damage.n_pages == 0;
+    return rc;
+}
+
+static bool is_complete(const struct hti_wreck *wreck)
+{
+    bool complete = wreck->has_store;
+
+    for (size_t i = 0; i < wreck->n_tables; i++)
+        complete = complete && wreck->tables[i].has_record && wreck->tables[i].has_totals;
+    return complete;
+}
+
+/* Take from the catalogue of a state what is not known yet. *whole: it is there, and nothing of it is missing. */
+static int read_state(struct hti_wreck *wreck, unsigned i, bool *whole, struct htstore_error *error)
+{
+    const struct hti_wreck_state *state = &wreck->states[i];
+    struct catalog_walk c = { .damage = { .wreck = wreck, .what = "catalogue" }, .state = i, .error = error };
+    int rc = list_databases(wreck, i, whole, error);
+
+    if (rc != 0 || !state->has_catalog) {
+        *whole = false;
+        return rc;
+    }
+    rc = hti_kvfile_walk(state->file, &state->catalog, take_record, hti_wreck_note_page, &c, error);
+    if (rc != 0)
+        return rc;
+    hti_wreck_tell_pages(&c.damage);
+    if (c.n_seen != state->catalog.n_entries)
+        hti_wreck_warn(wreck, "catalogue: %llu of %llu records are readable", (unsigned long long)c.n_seen,
+                       (unsigned long long)state->catalog.n_entries);
+    *whole = *whole && c.damage.n_pages == 0 && c.n_damaged == 0 && c.n_seen == state->catalog.n_entries &&
+             is_complete(wreck);
+    return 0;
+}
+
+/* Of tables of one name the last one counts: the others are from before a drop. */
+static void mark_replaced(struct hti_wreck *wreck, size_t i)
+{
+    struct hti_wreck_table *table = &wreck->tables[i];
+
+    for (size_t j = i + 1; j < wreck->n_tables && !table->replaced; j++) {
+        const char *name = wreck->tables[j].record.name;
+        table->replaced = name && table->record.name && strcmp(name, table->record.name) == 0;
+    }
+}
+
+static int judge_catalog(struct hti_wreck *wreck, bool whole, struct htstore_error *error)
+{
+    size_t n_readable = 0;
+
+    for (size_t i = 0; i < wreck->n_tables; i++) {
+        n_readable += wreck->tables[i].has_record;
+        if (!wreck->tables[i].has_record)
+            lose_table(wreck, &wreck->tables[i]);
+        mark_replaced(wreck, i);
+    }
+    if (!wreck->has_store)
+        hti_wreck_warn(wreck, "the store's own record is missing or damaged: all of its journal counts");
+    if (whole || n_readable > 0)
+        return 0;
+    hti_fail(error, HTSTORE_ECORRUPT, "%s: the description of no table is readable: nothing can be recovered",
+             wreck->data_path);
+    hti_error_set_path(error, wreck->data_path, 0);
+    return HTSTORE_ECORRUPT;
+}
+
+/*
+ * The state before the last transaction is whole as well, as LMDB does not reuse its pages at once: it fills the gaps of
+ * the newest one.
+ */
+static int read_catalog(struct hti_wreck *wreck, struct htstore_error *error)
+{
+    const struct hti_wreck_state *newest = &wreck->states[0], *other = &wreck->states[1];
+    bool whole, other_whole;
+    int rc = read_state(wreck, 0, &whole, error);
+
+    if (rc == 0 && !whole && wreck->n_states > 1) {
+        hti_wreck_note(wreck, "the state before the last transaction is asked for what is missing in the catalogue");
+        rc = read_state(wreck, 1, &other_whole, error);
+    }
+    if (rc != 0)
+        return rc;
+    if (!newest->has_catalog && !other->has_catalog && !wreck->lossy)
+        return hti_fail(error, HTSTORE_EFORMAT, "%s: no libhtstore file: it has no catalogue", wreck->data_path);
+    if (!newest->has_catalog)
+        hti_wreck_warn(wreck, "the catalogue of the last transaction is not found");
+    if (!newest->has_catalog && newest->n_databases == 0)
+        wreck->store_is_exact = wreck->has_store; /* all of it is the older state's, and so are the rows */
+    return judge_catalog(wreck, whole, error);
+}
+
+/* --- open and close --- */
+
+static int open_folder(struct hti_wreck *wreck, const char *path, struct htstore_error *error)
+{
+    struct stat st;
+    int rc;
+
+    if (stat(path, &st) != 0)
+        return hti_file_fail(error, errno, path, "%s: cannot open the store", wreck->path);
+    if (!S_ISDIR(st.st_mode))
+        return hti_fail(error, HTSTORE_EFORMAT, "%s: not a store: it is not a folder", wreck->path);
+    rc = hti_folder_open(AT_FDCWD, path, path, &wreck->dir_fd, error);
+    if (rc == 0 && faccessat(wreck->dir_fd, "data.mdb", F_OK, AT_SYMLINK_NOFOLLOW) != 0)
+        return hti_fail(error, HTSTORE_EFORMAT, "%s: not a store: it has no data.mdb", wreck->path);
+    if (rc == 0 && !(wreck->options->flags & HTSTORE_ALLOW_ANY_FILESYSTEM))
+        rc = hti_folder_check_filesystem(wreck->dir_fd, path, error);
+    if (rc == 0 && !(wreck->options->flags & HTSTORE_ALLOW_SHARED_FOLDER))
+        rc = hti_folder_check_safe(wreck->dir_fd, path, error);
+    return rc;
+}
+
+/* Byte 0 of LOCK stays locked, and the folder too: an owner also locks it, and LOCK may be gone. */
+static int keep_owners_out(struct hti_wreck *wreck, struct htstore_error *error)
+{
+    bool owner_alive;
+    const int rc =
+        hti_lock_reader(&wreck->lock, wreck->dir_fd, wreck->path, wreck->options->lock_timeout_ms, &owner_alive, error);
+
+    if (rc != 0)
+        return rc;
+    if (owner_alive || (flock(wreck->dir_fd, LOCK_SH | LOCK_NB) != 0 && errno == EWOULDBLOCK))
+        return hti_lock_refuse(&wreck->lock, wreck->path, error);
+    return 0;
+}
+
+/* One meta page that cannot be used is a damaged page: the last transaction may have been its. */
+static int open_states(struct hti_wreck *wreck, struct htstore_error *error)
+{
+    struct htstore_error reason;
+    int rc = hti_kvfile_open(wreck->data_fd, false, wreck->data_path, &wreck->states[0].file, error);
+
+    if (rc != 0)
+        return rc;
+    wreck->n_states = 1;
+    rc = hti_kvfile_check(wreck->data_fd, wreck->data_path, &reason);
+    if (rc != 0 && rc != HTSTORE_ENOMEM)
+        hti_wreck_note(wreck, "data.mdb: %s", reason.message);
+    if (rc != HTSTORE_ENOMEM)
+        rc = hti_kvfile_open(wreck->data_fd, true, wreck->data_path, &wreck->states[1].file, &reason);
+    if (rc == HTSTORE_ENOMEM) {
+        hti_error_copy(error, &reason);
+        return rc;
+    }
+    if (rc == 0) {
+        wreck->n_states = 2;
+    } else {
+        wreck->found.n_damaged_pages++;
+        hti_wreck_warn(wreck, "data.mdb: %s: what the last transaction wrote may be missing", reason.message);
+    }
+    return 0;
+}
+
+int hti_wreck_open(struct hti_wreck *wreck, const char *path, const struct htstore_options *options,
+                   struct htstore_error *error)
+{
+    int rc;
+
+    memset(wreck, 0, sizeof *wreck);
+    wreck->options = options;
+    wreck->dir_fd = wreck->data_fd = wreck->lock.fd = -1;
+    snprintf(wreck->path, sizeof wreck->path, "%s", path);
+    snprintf(wreck->data_path, sizeof wreck->data_path, "%.240s/data.mdb", path);
+    rc = open_folder(wreck, path, error);
+    if (rc == 0)
+        rc = keep_owners_out(wreck, error);
+    if (rc == 0)
+        rc = hti_file_open(wreck->dir_fd, "data.mdb", O_RDONLY, wreck->data_path, &wreck->data_fd, error);
+    if (rc == 0)
+        rc = open_states(wreck, error);
+    if (rc == 0)
+        rc = read_catalog(wreck, error);
+    if (rc != 0)
+        hti_wreck_close(wreck);
+    return rc;
+}
+
+void hti_wreck_close(struct hti_wreck *wreck)
+{
+    for (unsigned i = 0; i < HTI_WRECK_STATES; i++) {
+        hti_kvfile_close(wreck->states[i].file);
+        hti_mem_free(wreck->states[i].databases);
+    }
+    for (size_t i = 0; i < wreck->n_tables; i++)
+        hti_table_record_release(&wreck->tables[i].record);
+    hti_mem_free(wreck->tables);
+    hti_mem_free(wreck->garbage);
+    hti_lock_release(&wreck->lock);
+    if (wreck->data_fd >= 0)
+        close(wreck->data_fd);
+    if (wreck->dir_fd >= 0) {
+        flock(wreck->dir_fd, LOCK_UN);
+        close(wreck->dir_fd);
+    }
+    memset(wreck, 0, sizeof *wreck);
+    wreck->dir_fd = wreck->data_fd = wreck->lock.fd = -1;
+}
+
+static bool is_same(const struct stat *a, const struct stat *b)
+{
+    return a->st_dev == b->st_dev && a->st_ino == b->st_ino;
+}
+
+bool hti_wreck_contains(const struct hti_wreck *wreck, int folder_fd)
+{
+    struct stat own, st, above;
+    bool found = false;
+    int fd = openat(folder_fd, ".", O_PATH | O_DIRECTORY | O_CLOEXEC);
+
+    if (fstat(wreck->dir_fd, &own) != 0)
+        memset(&own, 0, sizeof own);
+    for (int i = 0; i < MAX_LEVELS && fd >= 0 && fstat(fd, &st) == 0; i++) {
+        found = is_same(&own, &st);
+        const int up = found ? -1 : openat(fd, "..", O_PATH | O_DIRECTORY | O_CLOEXEC);
+        const bool top = up < 0 || fstat(up, &above) != 0 || is_same(&st, &above);
+        close(fd);
+        fd = up;
+        if (top)
+            break;
+    }
+    if (fd >= 0)
+        close(fd);
+    return found;
 }

@@ -35,6 +35,7 @@ struct hti_wreck_table {
     uint64_t id;
     bool has_record;
     bool has_totals;
+    bool replaced; /* a later table has its name */
     unsigned totals_state; /* where they were found */
     struct hti_table_record record;
     struct hti_totals_record totals;
@@ -48,8 +49,8 @@ struct hti_wreck_table {
 
 struct hti_wreck {
     const struct htstore_options *options; /* borrowed */
-    struct htstore_recovery found;         /* counts of what is lost, so far */
-    bool lossy;                            /* something is: hti_wreck_warn() was called */
+    struct htstore_recovery found; /* counts of what is lost, so far */
+    bool lossy; /* something is: hti_wreck_warn() was called */
     char path[256];
     char data_path[256];
     int dir_fd, data_fd;
@@ -85,11 +86,15 @@ const char *hti_wreck_label(const struct hti_wreck_table *table, char out[HTI_WR
 /* The table with that id. One that nobody knew is added as lost. NULL: no memory. */
 struct hti_wreck_table *hti_wreck_table(struct hti_wreck *wreck, uint64_t id);
 
-/* Called for each intact row; it is valid during the call. Non-zero stops the walk, which then returns that value. */
-typedef int (*hti_wreck_row_fn)(void *user, const struct hti_row *row);
-/* The rows of a table that has a record. What is missing or damaged is counted and told. 0, HTSTORE_EIO, HTSTORE_ENOMEM. */
-int hti_wreck_walk_rows(struct hti_wreck *wreck, const struct hti_wreck_table *table, hti_wreck_row_fn row, void *user,
-                        struct htstore_error *error);
+/* What a walk met. A walk's own structure begins with it, so that hti_wreck_note_page() can be its hti_kvfile_bad_fn. */
+struct hti_wreck_damage {
+    struct hti_wreck *wreck;
+    const char *what; /* is walked: for messages */
+    uint64_t n_pages;
+};
+#define HTI_WRECK_MAX_TOLD 3 /* damaged pages, and rows, of one kind that are told one by one */
+void hti_wreck_note_page(void *damage, uint64_t page, const char *reason);
+void hti_wreck_tell_pages(const struct hti_wreck_damage *damage); /* after the walk: how many in all */
 
 /* Tell options->log. A warning is a loss. */
 void hti_wreck_warn(struct hti_wreck *wreck, const char *format, ...) HTI_PRINTF(2, 3);

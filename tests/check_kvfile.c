@@ -1295,6 +1295,51 @@ static void make_chain(struct kv_image *image, unsigned n_branches)
     }
 }
 
+static char listed[200];
+static const char *stop_at;
+
+static int list_tree(void *user, const uint8_t *name, size_t name_size, const struct hti_kvfile_tree *tree)
+{
+    char text[64];
+    ck_assert_ptr_eq(user, &seen);
+    snprintf(text, sizeof text, "%.*s at %" PRIu64 "; ", (int)name_size, (const char *)name, tree->root);
+    strcat(listed, text);
+    return stop_at && strstr(listed, stop_at) ? 77 : 0;
+}
+
+static int list_sample(const struct kv_image *image)
+{
+    struct hti_kvfile *file;
+    store(image->data, image->size);
+    ck_assert_int_eq(hti_kvfile_open(memory_fd, false, "file", &file, &error), 0);
+    memset(&seen, 0, sizeof seen);
+    listed[0] = '\0';
+    int code = hti_kvfile_list_trees(file, list_tree, note_bad, &seen, &error);
+    hti_kvfile_close(file);
+    return code;
+}
+
+START_TEST(databases_are_listed_and_damaged_records_told)
+{
+    struct kv_image image;
+    kv_init_sample(&image, 512);
+    kv_add_entry(&image, 2, 0, "row", "a row", 5);
+    stop_at = NULL;
+    ck_assert_int_eq(list_sample(&image), 0);
+    ck_assert_str_eq(listed, "more at 10; rows at 4; ");
+    ck_assert_uint_eq(seen.n_bad, 0);
+    stop_at = "more";
+    ck_assert_int_eq(list_sample(&image), 77);
+    ck_assert_str_eq(listed, "more at 10; ");
+    stop_at = NULL;
+    record_too_deep(&image);
+    ck_assert_int_eq(list_sample(&image), 0);
+    ck_assert_str_eq(listed, "more at 10; ");
+    ck_assert(was_told(2, "deeper"));
+    free(image.data);
+}
+END_TEST
+
 START_TEST(trees_end_at_32_levels)
 {
     struct kv_image image;
@@ -1718,6 +1763,7 @@ static void add_trees(TCase *tests)
     tcase_add_loop_test(tests, damage_in_a_tree_is_told_and_costs_no_other_entry, 0, N_ELEMENTS(tree_faults));
     tcase_add_test(tests, a_wrong_depth_is_told_once);
     tcase_add_test(tests, one_bad_page_is_told_once);
+    tcase_add_test(tests, databases_are_listed_and_damaged_records_told);
     tcase_add_test(tests, trees_end_at_32_levels);
     tcase_add_test(tests, values_above_300_mib_are_refused);
     tcase_add_test(tests, a_walk_stops_when_asked_and_needs_nobody_to_hear_of_damage);

@@ -4,6 +4,7 @@
  */
 #include "api_util.h"
 
+#include <dirent.h>
 #include <stdio.h>
 #include <unistd.h>
 
@@ -161,14 +162,15 @@ static bool attempt(int operation, uint64_t nth, bool sticky, const char *change
     bool failed = hti_mem_test_failed();
     hti_mem_test_fail(UINT64_MAX, false);
     htstore_arena_reset(api.arena);
-    ck_assert_msg(result == 0 || (result == HTSTORE_ENOMEM && failed), "%s, allocation %ju: %d: %s", name, (uintmax_t)nth,
-                  result, api.error.message);
+    ck_assert_msg(result == 0 || (result == HTSTORE_ENOMEM && failed), "%s, allocation %ju: %d: %s", name,
+                  (uintmax_t)nth, result, api.error.message);
     ck_assert_uint_eq(api_stats().open_handles, before.n_handles);
     if (operations[operation].run != run_create_table) /* what is not deleted now is purged by the next open */
         ck_assert_uint_eq(api_stats().n_tables, before.n_tables);
     const char *expected = result == 0 && !operations[operation].reads_only ? changed : before.rows;
     const char *rows = api_dump(api.table);
-    ck_assert_msg(strcmp(rows, expected) == 0, "%s, allocation %ju gave %d and left\n%s", name, (uintmax_t)nth, result, rows);
+    ck_assert_msg(strcmp(rows, expected) == 0, "%s, allocation %ju gave %d and left\n%s", name, (uintmax_t)nth, result,
+                  rows);
     return result == 0 && !failed;
 }
 
@@ -205,11 +207,23 @@ START_TEST(calls_survive_failing_allocations)
 }
 END_TEST
 
+static size_t count_segments(void)
+{
+    size_t n = 0;
+    DIR *folder = opendir(api_path("store/journal"));
+    ck_assert_ptr_nonnull(folder);
+    while (readdir(folder))
+        n++;
+    closedir(folder);
+    return n;
+}
+
 START_TEST(opening_survives_failing_allocations)
 {
     begin(0);
     reset_rows();
     api_close_store();
+    size_t n_segments = count_segments();
     for (uint64_t nth = 0;; nth++) {
         struct htstore *store = (struct htstore *)&api;
         ck_assert_uint_lt(nth, MAX_ALLOCATIONS);
@@ -217,12 +231,14 @@ START_TEST(opening_survives_failing_allocations)
         int result = htstore_open(api.path, &api.options, &store, &api.error);
         bool failed = hti_mem_test_failed();
         hti_mem_test_fail(UINT64_MAX, false);
-        ck_assert_msg(result == 0 || (result == HTSTORE_ENOMEM && failed), "allocation %ju: %d: %s", (uintmax_t)nth, result,
-                      api.error.message);
+        ck_assert_msg(result == 0 || (result == HTSTORE_ENOMEM && failed), "allocation %ju: %d: %s", (uintmax_t)nth,
+                      result, api.error.message);
         if (result == 0)
             OK(htstore_close(store, &api.error));
         else
             ck_assert_ptr_null(store);
+        ck_assert_msg(count_segments() <= n_segments + 1,
+                      "each open that fails leaves a segment behind: allocation %ju", (uintmax_t)nth);
         if (result == 0 && !failed)
             break;
     }
@@ -240,8 +256,8 @@ START_TEST(creation_survives_failing_allocations)
         int result = htstore_open(api.path, &api.options, &api.store, &api.error);
         bool failed = hti_mem_test_failed();
         hti_mem_test_fail(UINT64_MAX, false);
-        ck_assert_msg(result == 0 || (result == HTSTORE_ENOMEM && failed), "allocation %ju: %d: %s", (uintmax_t)nth, result,
-                      api.error.message);
+        ck_assert_msg(result == 0 || (result == HTSTORE_ENOMEM && failed), "allocation %ju: %d: %s", (uintmax_t)nth,
+                      result, api.error.message);
         if (result == 0) {
             api_close_store();
             break;

@@ -1,7 +1,9 @@
 /* check_options: options of htstore_open: their ranges and defaults; and the texts that belong to no object. */
 #include "api_util.h"
 
+#include <fcntl.h>
 #include <stddef.h>
+#include <unistd.h>
 
 static void refuse_options(struct htstore_options options)
 {
@@ -72,6 +74,31 @@ START_TEST(options_at_their_limits_are_accepted)
 }
 END_TEST
 
+START_TEST(relative_paths_hold_after_a_change_of_folder)
+{
+    struct htstore *other;
+    int old = open(".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    ck_assert_int_ge(old, 0);
+    ck_assert_int_eq(chdir(api.directory), 0);
+    strcpy(api.path, _i ? "./store/" : "store");
+    api_open_store();
+    api_begin_table("t1", HTSTORE_INT64, HTSTORE_INT64, "-1");
+    ck_assert_int_eq(fchdir(old), 0);
+    for (int i = 0; i < 20; i++) {
+        INSERT("[1 2]", "[10 20]");
+        OK(htstore_flush(api.store, &api.error));
+    }
+    api_close_store();
+    OK(htstore_open(api_path("store"), NULL, &other, &api.error));
+    OK(htstore_table_open(other, "t1", NULL, &api.table, &api.error));
+    EXPORT_IS("[1 2]", "[10 20]");
+    OK(htstore_table_close(api.table, &api.error));
+    api.table = NULL;
+    OK(htstore_close(other, &api.error));
+    close(old);
+}
+END_TEST
+
 START_TEST(no_options_are_the_defaults)
 {
     api_open_store();
@@ -112,6 +139,7 @@ int main(void)
     tcase_add_checked_fixture(tests, api_setup, api_teardown);
     tcase_add_test(tests, options_out_of_range_are_refused);
     tcase_add_test(tests, options_at_their_limits_are_accepted);
+    tcase_add_loop_test(tests, relative_paths_hold_after_a_change_of_folder, 0, 2);
     tcase_add_test(tests, no_options_are_the_defaults);
     tcase_add_test(tests, every_code_has_its_own_text);
     suite_add_tcase(suite, tests);

@@ -125,7 +125,7 @@ static void teardown(void)
 
 static void open_as_reader(void)
 {
-    api.options.flags = HTSTORE_READONLY;
+    api.options.flags = HTSTORE_READONLY | (api.options.flags & HTSTORE_NO_PRELOAD);
     api_open_store();
     OK(htstore_table_open(api.store, "t1", NULL, &api.table, &api.error));
 }
@@ -331,6 +331,58 @@ START_TEST(readers_run_beside_an_owner_and_each_other)
 }
 END_TEST
 
+START_TEST(a_reader_beside_a_busy_owner_sees_whole_batches_in_order)
+{
+    enum { N_KEYS = 100, N_BATCHES = 3000 };
+    int64_t wanted[N_KEYS], seen[N_KEYS], last = -1;
+    int n_newer = 0;
+    ck_assert_str_eq(start(&first, "c"), "0");
+    ck_assert_str_eq(ask(&first, "flush"), "0");
+    for (int64_t i = 0; i < N_KEYS; i++)
+        wanted[i] = N_KEYS - 1 - i;
+    struct htstore_array keys = htstore_vector(HTSTORE_INT64, wanted, N_KEYS), out = keys;
+    out.data = seen;
+    if (_i) {
+        api.options.cache_bytes = 4096;
+        api.options.flags |= HTSTORE_NO_PRELOAD;
+    }
+    open_as_reader();
+    tell(&first, "run 3000");
+    while (last < N_BATCHES - 7) {
+        int result = htstore_refresh(api.store, &api.error);
+        ck_assert_msg(result == 0 || result == 1 || result == HTSTORE_EBUSY, "%d: %s", result, api.error.message);
+        n_newer += result == 0;
+        OK(htstore_table_lookup(api.table, &keys, NULL, &out, NULL, &api.error));
+        for (size_t i = 1; i < N_KEYS; i++)
+            ck_assert_int_eq(seen[i], seen[0]);
+        ck_assert_int_ge(seen[0], last);
+        last = seen[0];
+        uint64_t size = api_size(api.table);
+        ck_assert_uint_eq(size, last == -1 ? 0 : N_KEYS);
+    }
+    ck_assert_str_eq(read_answer(&first), "0");
+    ck_assert_int_ge(n_newer, 1);
+}
+END_TEST
+
+START_TEST(a_reader_is_told_that_its_table_was_dropped)
+{
+    make_store("[1]", "[10]");
+    open_as_reader();
+    ck_assert_str_eq(start(&first, ""), "0");
+    ck_assert_str_eq(ask(&first, "drop"), "0");
+    ck_assert_str_eq(ask(&first, "put 2 20"), "0");
+    ck_assert_str_eq(ask(&first, "flush"), "0");
+    EXPORT_IS("[1]", "[10]");
+    OK(htstore_refresh(api.store, &api.error));
+    struct htstore_array key = api_keys("1"), out = api_outputs(&key);
+    REFUSED(htstore_table_lookup(api.table, &key, NULL, &out, NULL, &api.error), HTSTORE_ENOTFOUND, "t1");
+    OK(htstore_table_close(api.table, &api.error));
+    OK(htstore_table_open(api.store, "t1", NULL, &api.table, &api.error));
+    EXPORT_IS("[2]", "[20]");
+}
+END_TEST
+
 START_TEST(a_reader_without_an_owner_creates_nothing)
 {
     api.options.flags = HTSTORE_READONLY;
@@ -499,6 +551,8 @@ int main(void)
     tcase_add_test(tests, a_directory_is_open_once_in_a_process);
     tcase_add_test(tests, a_reader_sees_what_was_flushed_and_moves_on_when_it_refreshes);
     tcase_add_test(tests, readers_run_beside_an_owner_and_each_other);
+    tcase_add_loop_test(tests, a_reader_beside_a_busy_owner_sees_whole_batches_in_order, 0, 2);
+    tcase_add_test(tests, a_reader_is_told_that_its_table_was_dropped);
     tcase_add_test(tests, a_reader_without_an_owner_creates_nothing);
     tcase_add_test(tests, a_reader_of_a_killed_owners_store_sees_a_prefix);
     tcase_add_test(tests, a_forked_child_cannot_open_the_store_and_its_end_harms_nothing);

@@ -449,6 +449,150 @@ START_TEST(handles_come_and_go_in_many_threads)
 }
 END_TEST
 
+/* The table is emptied, flushed and filled, while others open it: an empty table may move into memory then. */
+static void empty_and_fill(struct worker *worker)
+{
+    int64_t keys[40], values[40], seen[40];
+    struct htstore_array k = vector(keys, 40);
+    (void)worker;
+    fill(keys, 40, 0, 3);
+    for (int64_t i = 0; i < 100; i++) {
+        if (i % 2)
+            DONE(htstore_table_clear(api.table, 0, NULL));
+        else
+            DONE(htstore_table_remove(api.table, &k, NULL, 0, NULL));
+        if (i % 3)
+            DONE(htstore_flush(api.store, NULL));
+        DONE(get(api.table, keys, seen, 40));
+        EXPECT(seen[0] == -1 && seen[39] == -1);
+        fill(values, 40, i, 1);
+        DONE(put(api.table, keys, values, 40, 0));
+        DONE(get(api.table, keys, seen, 40));
+        EXPECT(memcmp(values, seen, sizeof seen) == 0);
+    }
+}
+
+static void open_and_look(struct worker *worker)
+{
+    int64_t keys[40], seen[40];
+    struct htstore_table *table;
+    uint64_t size = 0;
+    (void)worker;
+    fill(keys, 40, 0, 3);
+    int result = htstore_table_open(api.store, "numbers", NULL, &table, NULL);
+    DONE(result);
+    if (result != 0)
+        return;
+    DONE(get(table, keys, seen, 40));
+    for (int64_t i = 1; i < 40; i++)
+        EXPECT(seen[i] == (seen[0] == -1 ? -1 : seen[0] + i));
+    DONE(htstore_table_size(table, &size, NULL));
+    EXPECT(size == 0 || size == 40);
+    DONE(htstore_table_close(table, NULL));
+}
+
+START_TEST(tables_may_move_into_memory_while_they_are_written)
+{
+    open_numbers("-1");
+    INSERT("[0 3]", "[1 2]");
+    api.options.flags |= HTSTORE_NO_PRELOAD;
+    for (int i = 0; i < 5; i++) {
+        int64_t keys[40], values[40];
+        fill(keys, 40, 0, 3);
+        fill(values, 40, 7, 1);
+        OK(put(api.table, keys, values, 40, 0));
+        api_reopen();
+        add_workers(1, true, empty_and_fill);
+        add_workers(N_READERS, false, open_and_look);
+        run_workers();
+        SIZE_IS(40);
+        GET_IS("[0 3 117]", "[99 100 138]");
+    }
+}
+END_TEST
+
+/* No handle lasts: a table may leave memory while another thread opens it. */
+static void visit(struct worker *worker)
+{
+    int64_t keys[10], values[10], seen[10];
+    fill(keys, 10, worker->number * 100, 1);
+    for (int64_t i = 0; i < 150; i++) {
+        struct htstore_table *table;
+        int result = htstore_table_open(api.store, "numbers", NULL, &table, NULL);
+        DONE(result);
+        if (result != 0)
+            return;
+        if (i > 0) {
+            DONE(get(table, keys, seen, 10));
+            EXPECT(memcmp(values, seen, sizeof seen) == 0);
+        }
+        fill(values, 10, i, 1);
+        DONE(put(table, keys, values, 10, 0));
+        DONE(htstore_table_close(table, NULL));
+    }
+}
+
+static void flush_only(struct worker *worker)
+{
+    (void)worker;
+    DONE(htstore_flush(api.store, NULL));
+}
+
+START_TEST(rows_stay_while_no_handle_lasts)
+{
+    if (_i)
+        use_little_memory();
+    open_numbers("-1");
+    OK(htstore_table_close(api.table, &api.error));
+    api.table = NULL;
+    add_workers(N_WRITERS, true, visit);
+    add_workers(1, false, flush_only);
+    run_workers();
+    OK(htstore_table_open(api.store, "numbers", NULL, &api.table, &api.error));
+    SIZE_IS(10 * N_WRITERS);
+    GET_IS("[0 9 100 209]", "[149 158 149 158]");
+}
+END_TEST
+
+/* Names are made, filled and dropped by all: every result is one of those that the state of the name explains. */
+static void make_and_drop(struct worker *worker)
+{
+    int64_t minus_one = -1, key = worker->number, value;
+    struct htstore_schema schema = { .size = sizeof schema, .key_dtype = HTSTORE_INT64 };
+    schema.default_value = htstore_scalar(HTSTORE_INT64, &minus_one);
+    for (int64_t i = 0; i < 60; i++) {
+        struct htstore_table *table;
+        const char *name = i % 2 ? "a" : "b";
+        int result = i % 3 ? htstore_table_get_or_create(api.store, name, &schema, &table, NULL)
+                           : htstore_table_create(api.store, name, &schema, &table, NULL);
+        EXPECT(result == 0 || (i % 3 == 0 && result == HTSTORE_EEXIST));
+        if (result == 0) {
+            DONE(put(table, &key, &i, 1, 0));
+            DONE(get(table, &key, &value, 1));
+            EXPECT(value == i);
+            DONE(htstore_table_close(table, NULL));
+        }
+        result = htstore_table_drop(api.store, name, NULL);
+        EXPECT(result == 0 || result == HTSTORE_EBUSY || result == HTSTORE_ENOTFOUND);
+    }
+}
+
+START_TEST(names_are_made_and_dropped_in_many_threads)
+{
+    api_open_store();
+    add_workers(N_WRITERS, true, make_and_drop);
+    add_workers(1, false, flush_only);
+    run_workers();
+    ck_assert_uint_le(api_stats().n_tables, 2);
+    (void)htstore_table_drop(api.store, "a", NULL);
+    (void)htstore_table_drop(api.store, "b", NULL);
+    ck_assert_uint_eq(api_stats().n_tables, 0);
+    ck_assert_uint_eq(api_stats().n_rows, 0);
+    api_reopen();
+    ck_assert_uint_eq(api_stats().n_tables, 0);
+}
+END_TEST
+
 /* ---- exports at one instant ---- */
 
 #define N_ACCOUNTS 50
@@ -606,6 +750,9 @@ int main(void)
     tcase_add_test(tests, threads_that_find_or_insert_agree_on_the_row);
     tcase_add_test(tests, concurrent_get_or_create_makes_one_table);
     tcase_add_test(tests, handles_come_and_go_in_many_threads);
+    tcase_add_test(tests, tables_may_move_into_memory_while_they_are_written);
+    tcase_add_loop_test(tests, rows_stay_while_no_handle_lasts, 0, 2);
+    tcase_add_test(tests, names_are_made_and_dropped_in_many_threads);
     tcase_add_test(tests, exports_keep_sums_that_batches_keep);
     tcase_add_test(tests, durable_writers_lose_nothing);
     tcase_add_loop_test(tests, writers_see_their_rows_while_others_flush_and_export, 0, 2);

@@ -2,9 +2,10 @@
  * open_store: another process for check_processes: opens a store and obeys commands, a line each; each answer is one line.
  *
  *     open_store PATH [r][c]      r: read-only; c: create store and table
- *     put KEY VALUE, get KEY, size, lsn, flush, sync, refresh, anonymous, descriptors PATH, close
+ *     put KEY VALUE, get KEY, size, lsn, flush, sync, refresh, anonymous, descriptors PATH, run N, drop, close
  *
  * The first answer is the result of opening. The table is "t1", int64 -> int64, default -1; LAZY is how it writes.
+ * "run" makes N batches, each of which gives keys 0 to 99 one number, and flushes now and then; "drop" makes t1 anew.
  */
 #include <dirent.h>
 #include <inttypes.h>
@@ -18,6 +19,7 @@
 #include "htstore.h"
 
 #define MAX_LINE 8192
+#define N_RUN_KEYS 100
 
 static struct htstore *store;
 static struct htstore_table *table;
@@ -124,6 +126,41 @@ static void count_descriptors(const char *folder)
     printf("%d\n", n);
 }
 
+static int put_equal_values(int64_t value)
+{
+    int64_t keys[N_RUN_KEYS], values[N_RUN_KEYS];
+    for (int64_t i = 0; i < N_RUN_KEYS; i++) {
+        keys[i] = i;
+        values[i] = value;
+    }
+    struct htstore_array k = htstore_vector(HTSTORE_INT64, keys, N_RUN_KEYS);
+    struct htstore_array v = htstore_vector(HTSTORE_INT64, values, N_RUN_KEYS);
+    return htstore_table_insert(table, &k, &v, 0, &error);
+}
+
+static void run_batches(const char *arguments)
+{
+    int64_t n = strtoll(arguments, NULL, 10);
+    int result = 0;
+    for (int64_t i = 1; i <= n && result == 0; i++) {
+        result = put_equal_values(i);
+        if (result == 0 && i % 7 == 0)
+            result = htstore_flush(store, &error);
+    }
+    answer(result);
+}
+
+static void drop_table(void)
+{
+    struct htstore_schema schema = make_schema();
+    int result = htstore_table_close(table, &error);
+    if (result == 0)
+        result = htstore_table_drop(store, "t1", &error);
+    if (result == 0)
+        result = htstore_table_create(store, "t1", &schema, &table, &error);
+    answer(result);
+}
+
 static void close_all(void)
 {
     int result = htstore_table_close(table, &error);
@@ -152,6 +189,10 @@ static void obey(const char *verb, const char *arguments)
         make_anonymous();
     else if (strcmp(verb, "descriptors") == 0)
         count_descriptors(arguments);
+    else if (strcmp(verb, "run") == 0)
+        run_batches(arguments);
+    else if (strcmp(verb, "drop") == 0)
+        drop_table();
     else if (strcmp(verb, "close") == 0)
         close_all();
     else

@@ -1,0 +1,171 @@
+/* faults: hides the stand-ins for system calls. */
+#include "faults.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <pthread.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#define STAND_IN __attribute__((visibility("default")))
+
+static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
+static struct fault current;
+static bool active, skips_syncs;
+static unsigned n_seen, n_hits;
+
+void fault_set(const struct fault *fault)
+{
+    pthread_mutex_lock(&mutex);
+    active = fault != NULL;
+    if (fault)
+        current = *fault;
+    n_seen = n_hits = 0;
+    pthread_mutex_unlock(&mutex);
+}
+
+unsigned fault_hits(void)
+{
+    pthread_mutex_lock(&mutex);
+    const unsigned n = n_hits;
+    pthread_mutex_unlock(&mutex);
+    return n;
+}
+
+void fault_skip_syncs(bool skip)
+{
+    skips_syncs = skip;
+}
+
+static bool strikes(enum fault_call call, const char *path)
+{
+    if (!active || current.call != call || !strstr(path, current.file))
+        return false;
+    n_seen++;
+    return n_seen > current.after && (n_seen == current.after + 1 || current.forever);
+}
+
+/* 0, or the errno with which the call fails. After a half write it is the next call that fails. */
+static int check(enum fault_call call, const char *path, bool *half)
+{
+    int error = 0;
+
+    pthread_mutex_lock(&mutex);
+    if (strikes(call, path)) {
+        if (current.error == 0)
+            _exit(0);
+        *half = current.half;
+        if (current.half)
+            current.after = n_seen;
+        else
+            error = current.error;
+        current.half = false;
+        n_hits += error != 0;
+    }
+    pthread_mutex_unlock(&mutex);
+    return error;
+}
+
+static int check_descriptor(enum fault_call call, int fd, bool *half)
+{
+    char link[64], path[PATH_MAX + 1];
+
+    if (!active)
+        return 0;
+    (void)snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+    const ssize_t size = readlink(link, path, PATH_MAX);
+    path[size > 0 ? size : 0] = '\0';
+    return check(call, path, half);
+}
+
+static long fail(int error)
+{
+    errno = error;
+    return -1;
+}
+
+static ssize_t write_some(int fd, const void *data, size_t size, off_t offset)
+{
+    bool half = false;
+    const int error = check_descriptor(FAULT_WRITE, fd, &half);
+
+    return error ? fail(error) : syscall(SYS_pwrite64, fd, data, half ? size / 2 : size, offset);
+}
+
+static ssize_t write_vectors(int fd, const struct iovec *iov, int n, off_t offset)
+{
+    bool half = false;
+    const int error = check_descriptor(FAULT_WRITE, fd, &half);
+
+    if (half)
+        return syscall(SYS_pwrite64, fd, iov[0].iov_base, iov[0].iov_len / 2, offset);
+    return error ? fail(error) : syscall(SYS_pwritev, fd, iov, n, offset, 0L);
+}
+
+static int sync_file(enum fault_call call, long number, int fd)
+{
+    bool half = false;
+    const int error = check_descriptor(call, fd, &half);
+
+    if (error)
+        return (int)fail(error);
+    return skips_syncs ? 0 : (int)syscall(number, fd);
+}
+
+STAND_IN ssize_t pwrite(int fd, const void *data, size_t size, off_t offset)
+{
+    return write_some(fd, data, size, offset);
+}
+
+STAND_IN ssize_t pwrite64(int fd, const void *data, size_t size, off64_t offset)
+{
+    return write_some(fd, data, size, offset);
+}
+
+STAND_IN ssize_t pwritev(int fd, const struct iovec *iov, int n, off_t offset)
+{
+    return write_vectors(fd, iov, n, offset);
+}
+
+STAND_IN ssize_t pwritev64(int fd, const struct iovec *iov, int n, off64_t offset)
+{
+    return write_vectors(fd, iov, n, offset);
+}
+
+STAND_IN ssize_t writev(int fd, const struct iovec *iov, int n)
+{
+    bool half = false;
+    const int error = check_descriptor(FAULT_WRITE, fd, &half);
+
+    return error ? fail(error) : syscall(SYS_writev, fd, iov, n);
+}
+
+STAND_IN int fdatasync(int fd)
+{
+    return sync_file(FAULT_DATASYNC, SYS_fdatasync, fd);
+}
+
+STAND_IN int fsync(int fd)
+{
+    return sync_file(FAULT_SYNC, SYS_fsync, fd);
+}
+
+STAND_IN int unlinkat(int dir_fd, const char *name, int flags)
+{
+    bool half = false;
+    const int error = check(FAULT_UNLINK, name, &half);
+
+    return error ? (int)fail(error) : (int)syscall(SYS_unlinkat, dir_fd, name, flags);
+}
+
+STAND_IN int renameat2(int from_dir, const char *from, int to_dir, const char *to, unsigned flags)
+{
+    bool half = false;
+    const int error = check(FAULT_RENAME, to, &half);
+
+    return error ? (int)fail(error) : (int)syscall(SYS_renameat2, from_dir, from, to_dir, to, flags);
+}
