@@ -110,16 +110,20 @@ static struct piece *new_piece(uint64_t number, uint64_t size)
 static int make_segment(struct hti_journal *journal, uint64_t number, uint64_t size, int *fd, struct piece **piece,
                         struct htstore_error *error)
 {
+    struct htstore_error own;
     int rc;
 
     *fd = -1;
     *piece = new_piece(number, size);
     if (!*piece)
         return hti_fail(error, HTSTORE_ENOMEM, "no memory for a journal segment");
-    rc = hti_segment_create(journal->dir_fd, journal->path, journal->store_id, number, size, fd, error);
+    rc = hti_segment_create(journal->dir_fd, journal->path, journal->store_id, number, size, fd, &own);
+    if (rc == HTSTORE_EIO)
+        hti_journal_poison(journal, &own); /* a sync that failed is not tried again, here neither */
     if (rc != 0) {
         hti_mem_free(*piece);
         *piece = NULL;
+        hti_error_copy(error, &own);
     }
     return rc;
 }
@@ -305,7 +309,9 @@ static int take_segment(struct hti_journal *journal, uint64_t need, int *fd, str
     }
     if (size < need + HTI_SEGMENT_DATA_OFFSET)
         size = need + HTI_SEGMENT_DATA_OFFSET;
-    rc = make_segment(journal, number, size, fd, piece, error);
+    rc = hti_journal_poisoned(journal, error); /* by the preparer */
+    if (rc == 0)
+        rc = make_segment(journal, number, size, fd, piece, error);
     pthread_mutex_lock(&journal->mutex);
     journal->next_number = rc == 0 ? number + 1 : number;
     pthread_mutex_unlock(&journal->mutex);

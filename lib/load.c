@@ -157,13 +157,26 @@ static int pin_database(struct htstore *store, struct hti_core *core, struct hts
     return 0;
 }
 
+static bool has_handles(struct htstore *store, const struct hti_core *core)
+{
+    pthread_mutex_lock(&store->objects_mutex);
+    const bool open = core->n_handles > 0;
+    pthread_mutex_unlock(&store->objects_mutex);
+    return open;
+}
+
+/*
+ * Decided once, for the first handle: then nobody reads or writes the table, and nobody can begin to, since opening needs
+ * flush_mutex. With writers at work the rows that they add while it is being loaded would be missing.
+ */
 int hti_load_table(struct htstore *store, struct hti_core *core, struct htstore_error *error)
 {
-    const bool empty = core->totals.n_rows == 0;
+    bool empty;
     int rc;
 
-    if (core->resident)
+    if (has_handles(store, core) || core->resident)
         return 0;
+    empty = core->totals.n_rows == 0 && core->last_lsn <= atomic_load(&store->applied_lsn);
     if (!empty && ((store->options.flags & HTSTORE_NO_PRELOAD) || !fits(store, core)))
         return pin_database(store, core, error);
     if (core->last_lsn > atomic_load(&store->applied_lsn)) {

@@ -5,8 +5,8 @@
 #include "state.h"
 
 /*
- * Make a table ready for lookups: in memory if it fits and that is wanted, else by way of LMDB. With flush_mutex, while the table
- * has no handle. HTSTORE_ECORRUPT (a row's checksum, the count or the digest differs), HTSTORE_ENOMEM, HTSTORE_EBUSY (too many
+ * Make a table ready for lookups: in memory if it fits and that is wanted, else by way of LMDB. With flush_mutex. A table
+ * that has a handle stays as it is. HTSTORE_ECORRUPT (a row's checksum, the count or the digest differs), HTSTORE_ENOMEM, HTSTORE_EBUSY (too many
  * tables open), or as hti_flush_locked().
  */
 int hti_load_table(struct htstore *store, struct hti_core *core, struct htstore_error *error);

@@ -2,11 +2,11 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "bytes.h"
@@ -24,33 +24,31 @@ static struct scene_record records[SCENE_MAX_RECORDS];
 
 /* ---- stores to look at ---- */
 
-static uint32_t flags_of_all;
-
 static void write_some(void)
 {
     scene_open(scene.path);
-    scene_put_range(1, N_RECORDS, flags_of_all);
+    scene_put_range(1, N_RECORDS, scene.flags);
 }
 
 static void make_store(uint32_t flags)
 {
-    flags_of_all = flags;
-    scene_crash(write_some);
+    scene.flags = flags;
+    ck_assert(scene_crash("write_some"));
     ck_assert_uint_eq(scene_records(scene.path, records), N_RECORDS);
 }
 
 static void write_big(void)
 {
     scene_open(scene.path);
-    scene_put_range(1, N_BIG, flags_of_all);
+    scene_put_range(1, N_BIG, scene.flags);
 }
 
 /* Several segments. */
 static void make_big_store(uint32_t flags)
 {
     scene.value_size = BIG_VALUE;
-    flags_of_all = flags;
-    scene_crash(write_big);
+    scene.flags = flags;
+    ck_assert(scene_crash("write_big"));
     ck_assert_uint_eq(scene_records(scene.path, records), N_BIG);
     ck_assert_uint_ge(records[N_BIG - 1].segment, records[0].segment + 2);
 }
@@ -214,7 +212,7 @@ static void write_mixed(void)
 
 START_TEST(a_sync_proves_all_records_before_it)
 {
-    scene_crash(write_mixed);
+    ck_assert(scene_crash("write_mixed"));
     ck_assert_uint_eq(scene_records(scene.path, records), 8);
     for (uint64_t lsn = 1; lsn <= 8; lsn++) {
         scene_make_copy();
@@ -306,7 +304,7 @@ END_TEST
 
 START_TEST(a_segment_of_another_store_is_refused)
 {
-    char other[300];
+    char other[320];
 
     make_store(HTSTORE_SYNC);
     (void)snprintf(other, sizeof other, "%s", records[0].path);
@@ -346,13 +344,11 @@ START_TEST(a_damaged_header_of_a_segment_is_damage)
 }
 END_TEST
 
-static unsigned count_segments(const char *path)
+static int count_segments(const char *path)
 {
     char folder[600];
     (void)snprintf(folder, sizeof folder, "%s/journal", path);
-    const int n = folder_count_others(folder, NULL, NULL);
-    ck_assert_int_ge(n, 0);
-    return (unsigned)n;
+    return folder_count_others(folder, NULL, NULL);
 }
 
 static void write_half_a_segment(void)
@@ -360,13 +356,13 @@ static void write_half_a_segment(void)
     scene_open(scene.path);
     scene_put_range(1, 5, HTSTORE_SYNC);
     while (count_segments(scene.path) < 2) /* the journal's thread is at it */
-        ;
+        sched_yield();
 }
 
 START_TEST(leftovers_of_unfinished_segments_are_removed)
 {
     scene.value_size = BIG_VALUE;
-    scene_crash(write_half_a_segment); /* leaves a prepared segment without records */
+    ck_assert(scene_crash("write_half_a_segment")); /* leaves a prepared segment without records */
     scene_make_copy();
     for (unsigned i = 0; i < 3; i++) {
         static const char *const names[] = { "journal/0000000000000002.htj.tmp", "journal/0000000000000063.htj.tmp",
@@ -376,9 +372,9 @@ START_TEST(leftovers_of_unfinished_segments_are_removed)
     }
     scene_open(scene.copy);
     scene_expect(5);
-    ck_assert_uint_eq(count_segments(scene.copy), 1);
+    ck_assert_int_eq(count_segments(scene.copy), 1);
     scene_close();
-    ck_assert_uint_eq(count_segments(scene.copy), 0);
+    ck_assert_int_eq(count_segments(scene.copy), 0);
 }
 END_TEST
 
@@ -389,15 +385,15 @@ static void write_flush_write(void)
     scene_open(scene.path);
     scene_put_range(1, N_RECORDS - 2, HTSTORE_SYNC);
     scene_must(htstore_flush(scene.store, &scene.error), "flush");
-    if (flags_of_all)
+    if (scene.flags)
         scene_put_range(N_RECORDS - 1, N_RECORDS, HTSTORE_SYNC);
 }
 
 START_TEST(damage_in_records_that_lmdb_holds_costs_nothing)
 {
     const uint64_t n = _i ? N_RECORDS : N_RECORDS - 2;
-    flags_of_all = (uint32_t)_i;
-    scene_crash(write_flush_write);
+    scene.flags = (uint32_t)_i;
+    ck_assert(scene_crash("write_flush_write"));
     ck_assert_uint_eq(scene_records(scene.path, records), n);
     for (uint64_t lsn = 1; lsn <= N_RECORDS - 2; lsn++) {
         scene_make_copy();
@@ -413,6 +409,7 @@ END_TEST
 
 #define N_TABLES 12
 #define ROWS_OF_A_TABLE 3
+#define N_STEPS 7
 
 static void put_in_tables(int64_t value)
 {
@@ -466,57 +463,38 @@ static void expect_tables(int64_t n)
     }
 }
 
-static unsigned stop_after;
-
 static void flush_until_killed(void)
 {
-    const struct fault fault = { .call = FAULT_WRITE, .file = "data.mdb", .after = stop_after };
+    const struct mishap mishap = { .call = MISHAP_WRITE, .file = "data.mdb", .after = scene.number };
 
     scene_open(scene.path);
-    for (int64_t i = 1; i <= 7; i++)
+    for (int64_t i = 1; i <= N_STEPS; i++)
         put_in_tables(i);
-    fault_set(&fault);
+    mishap_set(&mishap);
     scene_must(htstore_flush(scene.store, &scene.error), "flush");
-    _exit(3); /* not killed any more: scene_crash() takes that for a failure, so it must be the last */
-}
-
-static bool kill_flush(unsigned after)
-{
-    int status;
-    const pid_t pid = fork();
-
-    stop_after = after;
-    if (pid == 0)
-        flush_until_killed();
-    ck_assert_int_eq(waitpid(pid, &status, 0), pid);
-    ck_assert(WIFEXITED(status) && (WEXITSTATUS(status) == 0 || WEXITSTATUS(status) == 3));
-    return WEXITSTATUS(status) == 0;
 }
 
 START_TEST(replay_completes_a_flush_that_was_killed_anywhere)
 {
-    unsigned n = 0;
-
     scene.options.max_open_tables = 8; /* so that a flush takes several transactions */
-    while (kill_flush(n)) {
+    for (; !scene_crash("flush_until_killed"); scene.number++) {
         scene_open(scene.path);
-        expect_tables(7);
+        expect_tables(N_STEPS);
         scene_close();
         scene_open(scene.path);
-        expect_tables(7);
+        expect_tables(N_STEPS);
         scene_close();
         ck_assert(folder_remove(scene.path));
-        n++;
     }
-    ck_assert_uint_ge(n, 6); /* three transactions, each of data and meta page */
+    ck_assert_uint_ge(scene.number, 6); /* three transactions, each of data and meta page */
 }
 END_TEST
 
 static void open_until_deletion(void)
 {
-    const struct fault fault = { .call = FAULT_UNLINK, .file = ".htj", .after = stop_after };
+    const struct mishap mishap = { .call = MISHAP_UNLINK, .file = ".htj", .after = scene.number };
 
-    fault_set(&fault);
+    mishap_set(&mishap);
     scene_open(scene.path);
     _exit(1);
 }
@@ -524,9 +502,9 @@ static void open_until_deletion(void)
 START_TEST(recovery_killed_before_it_deletes_is_repeated)
 {
     make_big_store(HTSTORE_SYNC);
-    for (stop_after = 0; stop_after < 3; stop_after++) {
-        scene_crash(open_until_deletion);
-        scene_crash(open_until_deletion);
+    for (; scene.number < 3; scene.number++) {
+        ck_assert(!scene_crash("open_until_deletion"));
+        ck_assert(!scene_crash("open_until_deletion"));
         scene_make_copy();
         scene_open(scene.copy);
         scene_expect(N_BIG);
@@ -535,23 +513,23 @@ START_TEST(recovery_killed_before_it_deletes_is_repeated)
 }
 END_TEST
 
-static const enum fault_call recovery_calls[] = { FAULT_WRITE, FAULT_DATASYNC, FAULT_SYNC, FAULT_UNLINK, FAULT_RENAME };
+static const enum mishap_call recovery_calls[] = { MISHAP_WRITE, MISHAP_DATASYNC, MISHAP_SYNC, MISHAP_UNLINK, MISHAP_RENAME };
 
 START_TEST(recovery_that_meets_an_error_gives_it_and_works_later)
 {
     make_big_store(HTSTORE_SYNC);
     scene.options.delta_bytes = SHORT_OF_ROOM; /* several flushes */
     for (unsigned after = 0;; after++) {
-        const struct fault fault = {
+        const struct mishap mishap = {
             .call = recovery_calls[_i / 2], .file = "copy", .after = after, .error = _i % 2 ? ENOSPC : EIO
         };
-        struct fault by_name = fault;
+        struct mishap by_name = mishap;
         by_name.file = ".htj";
         scene_make_copy();
-        fault_set(fault.call == FAULT_UNLINK || fault.call == FAULT_RENAME ? &by_name : &fault);
+        mishap_set(mishap.call == MISHAP_UNLINK || mishap.call == MISHAP_RENAME ? &by_name : &mishap);
         const int rc = scene_try_open(scene.copy);
-        const unsigned hits = fault_hits();
-        fault_set(NULL);
+        const unsigned hits = mishap_hits();
+        mishap_set(NULL);
         if (hits == 0) {
             ck_assert_int_eq(rc, 0);
             scene_close();
@@ -588,22 +566,22 @@ static void write_after_tear(void)
 {
     scene_open(scene.path);
     scene_must(htstore_table_clear(scene.table, HTSTORE_LAZY, &scene.error), "clear");
-    scene_put_range(1, 2, flags_of_all);
+    scene_put_range(1, 2, scene.flags);
 }
 
 START_TEST(dropped_records_stay_dropped)
 {
     tear();
     if (_i & 1)
-        scene_crash(just_open);
+        ck_assert(scene_crash("just_open"));
     if (_i & 2) {
         scene_open(scene.path);
         scene_expect(KEPT);
         scene_close();
     }
     if (_i & 4) {
-        flags_of_all = _i & 8 ? HTSTORE_SYNC : HTSTORE_LAZY;
-        scene_crash(write_after_tear);
+        scene.flags = _i & 8 ? HTSTORE_SYNC : HTSTORE_LAZY;
+        ck_assert(scene_crash("write_after_tear"));
     }
     scene_open(scene.path);
     scene_expect(_i & 4 ? 2 : KEPT);
@@ -622,14 +600,14 @@ START_TEST(old_segments_that_return_are_ignored)
     const uint64_t number = records[0].segment;
     (void)snprintf(kept, sizeof kept, "%s/kept", scene.directory);
     ck_assert_int_eq(link(records[0].path, kept), 0);
-    flags_of_all = _i ? HTSTORE_SYNC : HTSTORE_LAZY;
-    scene_crash(write_after_tear);
+    scene.flags = _i ? HTSTORE_SYNC : HTSTORE_LAZY;
+    ck_assert(scene_crash("write_after_tear"));
     scene_make_copy();
     copy_segment(kept, number);
     scene_open(scene.copy);
     scene_expect(2);
     scene_close();
-    ck_assert_uint_eq(count_segments(scene.copy), 0);
+    ck_assert_int_eq(count_segments(scene.copy), 0);
 }
 END_TEST
 
@@ -641,8 +619,8 @@ START_TEST(an_old_segment_does_not_stand_for_a_missing_journal)
     const uint64_t number = records[0].segment;
     (void)snprintf(kept, sizeof kept, "%s/kept", scene.directory);
     ck_assert_int_eq(link(records[0].path, kept), 0);
-    flags_of_all = HTSTORE_SYNC;
-    scene_crash(write_after_tear);
+    scene.flags = HTSTORE_SYNC;
+    ck_assert(scene_crash("write_after_tear"));
     scene_make_copy();
     empty_journal();
     copy_segment(kept, number);
@@ -726,7 +704,19 @@ static Suite *make_suite(void)
     return suite;
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
-    return check_run(make_suite());
+    static const struct scene_actor actors[] = {
+        { "write_some", write_some },
+        { "write_big", write_big },
+        { "write_mixed", write_mixed },
+        { "write_half_a_segment", write_half_a_segment },
+        { "write_flush_write", write_flush_write },
+        { "flush_until_killed", flush_until_killed },
+        { "open_until_deletion", open_until_deletion },
+        { "just_open", just_open },
+        { "write_after_tear", write_after_tear },
+        { 0 },
+    };
+    return scene_main(argc, argv, actors, make_suite);
 }

@@ -177,7 +177,6 @@ START_TEST(a_new_segment_is_all_zeros_behind_its_header)
     ck_assert_int_eq(fstat(fd, &st), 0);
     ck_assert_int_eq(st.st_size, SIZE);
     ck_assert_uint_eq(st.st_mode & 0777, 0600);
-    ck_assert_int_ge(st.st_blocks * 512, (blkcnt_t)SIZE); /* really there: a write will not need space */
     read_at(fd, bytes, SIZE, 0);
     ck_assert(memcmp(bytes, "HTJSEG\r\n", 8) == 0);
     for (uint64_t i = HEADER_SIZE; i < SIZE; i++)

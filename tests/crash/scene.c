@@ -16,9 +16,10 @@
 
 #define MAX_VALUE_SIZE 65536
 #define NEVER_MS 3600000
+#define FINISHED 3 /* exit status of an actor that no mishap has ended */
 
 struct scene scene;
-static bool in_child;
+static bool in_actor;
 
 void scene_setup(void)
 {
@@ -34,12 +35,12 @@ void scene_setup(void)
         .flush_age_ms = NEVER_MS,
         .interval_ms = NEVER_MS,
     };
-    fault_skip_syncs(true);
+    mishap_skip_syncs(true);
 }
 
 void scene_teardown(void)
 {
-    fault_set(NULL);
+    mishap_set(NULL);
     if (scene.table)
         htstore_table_close(scene.table, NULL);
     htstore_close(scene.store, NULL);
@@ -131,31 +132,71 @@ void scene_close(void)
     scene.store = NULL;
 }
 
-/* ---- children ---- */
+/* ---- actors ---- */
 
 void scene_must(int rc, const char *what)
 {
     if (rc == 0)
         return;
-    (void)fprintf(stderr, "%s: %s\n", what, scene.error.message);
-    if (in_child)
-        _exit(1);
+    if (in_actor) {
+        (void)fprintf(stderr, "%s: %s\n", what, scene.error.message);
+        _exit(EXIT_FAILURE);
+    }
     ck_abort_msg("%s: %s", what, scene.error.message);
 }
 
-void scene_crash(void (*function)(void))
+static void act(const struct scene_actor *actors, const char *name, const char *scene_file_path)
 {
-    int status;
-    const pid_t pid = fork();
+    const int fd = open(scene_file_path, O_RDONLY | O_CLOEXEC);
 
-    ck_assert(pid >= 0 && scene.store == NULL);
+    if (fd < 0 || read(fd, &scene, sizeof scene) != (ssize_t)sizeof scene)
+        _exit(EXIT_FAILURE);
+    close(fd);
+    in_actor = true;
+    mishap_skip_syncs(true);
+    for (; actors->name; actors++)
+        if (strcmp(actors->name, name) == 0) {
+            actors->act();
+            _exit(FINISHED);
+        }
+    _exit(EXIT_FAILURE);
+}
+
+int scene_main(int argc, char **argv, const struct scene_actor *actors, Suite *(*make_suite)(void))
+{
+    if (argc == 3)
+        act(actors, argv[1], argv[2]);
+    return check_run(make_suite());
+}
+
+/* The scene goes to the other process as it is; no store is open, so that it holds no pointer that matters there. */
+static void save_scene(char path[300])
+{
+    (void)snprintf(path, 300, "%s/scene", scene.directory);
+    const int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    ck_assert(fd >= 0 && write(fd, &scene, sizeof scene) == (ssize_t)sizeof scene && close(fd) == 0);
+}
+
+bool scene_crash(const char *actor)
+{
+    char self[4096], path[300];
+    int status;
+
+    ck_assert_ptr_null(scene.store);
+    save_scene(path);
+    const ssize_t size = readlink("/proc/self/exe", self, sizeof self - 1);
+    ck_assert_int_gt(size, 0);
+    self[size] = '\0';
+    const pid_t pid = fork();
+    ck_assert_int_ge(pid, 0);
     if (pid == 0) {
-        in_child = true;
-        function();
-        _exit(0);
+        execl(self, self, actor, path, (char *)NULL);
+        _exit(EXIT_FAILURE);
     }
     ck_assert_int_eq(waitpid(pid, &status, 0), pid);
-    ck_assert_msg(status == 0, "the child ended with %x", (unsigned)status);
+    ck_assert_msg(WIFEXITED(status) && (WEXITSTATUS(status) == FINISHED || WEXITSTATUS(status) == EXIT_SUCCESS),
+                  "%s ended with %x", actor, (unsigned)status);
+    return WEXITSTATUS(status) == FINISHED;
 }
 
 /* ---- files ---- */

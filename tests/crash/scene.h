@@ -1,6 +1,7 @@
 /*
  * scene: a store with known rows, for tests of what happens after a crash. Batch k puts one row, key k, into table "t". What
- * leaves a crash behind is done in a child, which ends without closing anything.
+ * leaves a crash behind is done by an actor: a function of the test, run in another process, which ends without closing
+ * anything.
  */
 #ifndef SCENE_H
 #define SCENE_H
@@ -8,7 +9,7 @@
 #include <stdint.h>
 
 #include "check_util.h"
-#include "faults.h"
+#include "mishap.h"
 #include "htstore.h"
 
 #define SCENE_MAX_RECORDS 256
@@ -19,6 +20,8 @@ struct scene {
     char path[256];       /* of the store */
     char copy[256];       /* of a copy */
     uint32_t value_size;  /* of each row; default 8 */
+    uint32_t flags;       /* for actors: how they write */
+    uint32_t number;      /* for actors: whatever the test means by it */
     struct htstore_options options;
     struct htstore *store;
     struct htstore_table *table;
@@ -39,11 +42,19 @@ void scene_put_range(uint64_t first, uint64_t last, uint32_t flags); /* must suc
 void scene_expect(uint64_t n); /* the open store holds rows 1 to n and nothing else */
 struct htstore_stats scene_stats(void);
 
-/* ---- in children ---- */
+/* ---- actors: there is no libcheck in their process. They may use scene_open(), _put(), _put_range() and _must(). ---- */
 
-/* Run it in a child that has no store open, and that ends without closing one. */
-void scene_crash(void (*function)(void));
-/* For `function`: complain and end if it did not give 0. */
+struct scene_actor {
+    const char *name;
+    void (*act)(void);
+};
+
+/* For main(): runs the suite; or, when started for that, one of the actors. */
+int scene_main(int argc, char **argv, const struct scene_actor *actors, Suite *(*make_suite)(void));
+
+/* Let that actor act in a new process, with this scene. True if it came to its end, false if a mishap ended it before. */
+bool scene_crash(const char *actor);
+/* The call must have given 0; otherwise the test, or the actor, fails. */
 void scene_must(int rc, const char *what);
 
 /* ---- the files ---- */

@@ -1,5 +1,5 @@
-/* faults: hides the stand-ins for system calls. */
-#include "faults.h"
+/* mishap: hides the stand-ins for system calls. */
+#include "mishap.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -14,21 +14,21 @@
 #define STAND_IN __attribute__((visibility("default")))
 
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
-static struct fault current;
+static struct mishap current;
 static bool active, skips_syncs;
 static unsigned n_seen, n_hits;
 
-void fault_set(const struct fault *fault)
+void mishap_set(const struct mishap *mishap)
 {
     pthread_mutex_lock(&mutex);
-    active = fault != NULL;
-    if (fault)
-        current = *fault;
+    active = mishap != NULL;
+    if (mishap)
+        current = *mishap;
     n_seen = n_hits = 0;
     pthread_mutex_unlock(&mutex);
 }
 
-unsigned fault_hits(void)
+unsigned mishap_hits(void)
 {
     pthread_mutex_lock(&mutex);
     const unsigned n = n_hits;
@@ -36,12 +36,12 @@ unsigned fault_hits(void)
     return n;
 }
 
-void fault_skip_syncs(bool skip)
+void mishap_skip_syncs(bool skip)
 {
     skips_syncs = skip;
 }
 
-static bool strikes(enum fault_call call, const char *path)
+static bool strikes(enum mishap_call call, const char *path)
 {
     if (!active || current.call != call || !strstr(path, current.file))
         return false;
@@ -50,7 +50,7 @@ static bool strikes(enum fault_call call, const char *path)
 }
 
 /* 0, or the errno with which the call fails. After a half write it is the next call that fails. */
-static int check(enum fault_call call, const char *path, bool *half)
+static int check(enum mishap_call call, const char *path, bool *half)
 {
     int error = 0;
 
@@ -70,7 +70,7 @@ static int check(enum fault_call call, const char *path, bool *half)
     return error;
 }
 
-static int check_descriptor(enum fault_call call, int fd, bool *half)
+static int check_descriptor(enum mishap_call call, int fd, bool *half)
 {
     char link[64], path[PATH_MAX + 1];
 
@@ -91,7 +91,7 @@ static long fail(int error)
 static ssize_t write_some(int fd, const void *data, size_t size, off_t offset)
 {
     bool half = false;
-    const int error = check_descriptor(FAULT_WRITE, fd, &half);
+    const int error = check_descriptor(MISHAP_WRITE, fd, &half);
 
     return error ? fail(error) : syscall(SYS_pwrite64, fd, data, half ? size / 2 : size, offset);
 }
@@ -99,14 +99,14 @@ static ssize_t write_some(int fd, const void *data, size_t size, off_t offset)
 static ssize_t write_vectors(int fd, const struct iovec *iov, int n, off_t offset)
 {
     bool half = false;
-    const int error = check_descriptor(FAULT_WRITE, fd, &half);
+    const int error = check_descriptor(MISHAP_WRITE, fd, &half);
 
     if (half)
         return syscall(SYS_pwrite64, fd, iov[0].iov_base, iov[0].iov_len / 2, offset);
     return error ? fail(error) : syscall(SYS_pwritev, fd, iov, n, offset, 0L);
 }
 
-static int sync_file(enum fault_call call, long number, int fd)
+static int sync_file(enum mishap_call call, long number, int fd)
 {
     bool half = false;
     const int error = check_descriptor(call, fd, &half);
@@ -139,25 +139,25 @@ STAND_IN ssize_t pwritev64(int fd, const struct iovec *iov, int n, off64_t offse
 STAND_IN ssize_t writev(int fd, const struct iovec *iov, int n)
 {
     bool half = false;
-    const int error = check_descriptor(FAULT_WRITE, fd, &half);
+    const int error = check_descriptor(MISHAP_WRITE, fd, &half);
 
     return error ? fail(error) : syscall(SYS_writev, fd, iov, n);
 }
 
 STAND_IN int fdatasync(int fd)
 {
-    return sync_file(FAULT_DATASYNC, SYS_fdatasync, fd);
+    return sync_file(MISHAP_DATASYNC, SYS_fdatasync, fd);
 }
 
 STAND_IN int fsync(int fd)
 {
-    return sync_file(FAULT_SYNC, SYS_fsync, fd);
+    return sync_file(MISHAP_SYNC, SYS_fsync, fd);
 }
 
 STAND_IN int unlinkat(int dir_fd, const char *name, int flags)
 {
     bool half = false;
-    const int error = check(FAULT_UNLINK, name, &half);
+    const int error = check(MISHAP_UNLINK, name, &half);
 
     return error ? (int)fail(error) : (int)syscall(SYS_unlinkat, dir_fd, name, flags);
 }
@@ -165,7 +165,7 @@ STAND_IN int unlinkat(int dir_fd, const char *name, int flags)
 STAND_IN int renameat2(int from_dir, const char *from, int to_dir, const char *to, unsigned flags)
 {
     bool half = false;
-    const int error = check(FAULT_RENAME, to, &half);
+    const int error = check(MISHAP_RENAME, to, &half);
 
     return error ? (int)fail(error) : (int)syscall(SYS_renameat2, from_dir, from, to_dir, to, flags);
 }

@@ -1,22 +1,22 @@
 /*
- * faults: system calls of this process that fail, or that it does not survive. Linked into a test, it takes the place of
+ * mishap: system calls of this process that fail, or that it does not survive. Linked into a test, it takes the place of
  * write, sync, unlink and rename calls, also those of LMDB.
  */
-#ifndef FAULTS_H
-#define FAULTS_H
+#ifndef MISHAP_H
+#define MISHAP_H
 
 #include <stdbool.h>
 
-enum fault_call {
-    FAULT_WRITE,    /* pwrite, pwritev, writev */
-    FAULT_DATASYNC, /* fdatasync */
-    FAULT_SYNC,     /* fsync */
-    FAULT_UNLINK,   /* unlinkat */
-    FAULT_RENAME    /* renameat2; by its target */
+enum mishap_call {
+    MISHAP_WRITE,    /* pwrite, pwritev, writev */
+    MISHAP_DATASYNC, /* fdatasync */
+    MISHAP_SYNC,     /* fsync */
+    MISHAP_UNLINK,   /* unlinkat */
+    MISHAP_RENAME    /* renameat2; by its target */
 };
 
-struct fault {
-    enum fault_call call;
+struct mishap {
+    enum mishap_call call;
     const char *file; /* part of the path of the file concerned */
     unsigned after;   /* so many calls still succeed */
     int error;        /* errno; 0: the process ends at once, as if it were killed */
@@ -25,10 +25,10 @@ struct fault {
 };
 
 /* From now on, in all threads; NULL: all calls succeed. Set it while nothing runs. */
-void fault_set(const struct fault *fault);
-unsigned fault_hits(void); /* calls that failed since */
+void mishap_set(const struct mishap *mishap);
+unsigned mishap_hits(void); /* calls that failed since */
 
 /* Syncs succeed without being made: for tests that are not about them. */
-void fault_skip_syncs(bool skip);
+void mishap_skip_syncs(bool skip);
 
 #endif
