@@ -499,6 +499,8 @@ struct htstore_stats {
     uint64_t data_bytes; /**< size of data.mdb */
     uint64_t map_size; /**< address space reserved for it */
     uint64_t open_handles; /**< open tables, batches and cursors */
+    uint64_t owner_pid; /**< process that owns the store now; 0: none */
+    uint64_t unreplayed; /**< readers: 1 if the owner died and the journal may hold more; the next owner replays it */
 };
 
 /**

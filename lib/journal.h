@@ -1,7 +1,8 @@
 /*
  * journal: the append side of the redo log: numbers records, writes them, syncs them, prepares and deletes segments.
  *
- * Threads: one appender at a time (the group's leader); hti_journal_sync(), _release() and _stats() from any thread.
+ * Threads: one appender at a time (the group's leader), and one caller of hti_journal_release(); hti_journal_sync() and
+ * _stats() from any thread.
  * After a failed write or sync nothing is written or synced any more: every later call returns that first error.
  */
 #ifndef HTI_JOURNAL_H
@@ -29,9 +30,9 @@ int hti_journal_open(const struct hti_journal_options *options, struct hti_journ
 void hti_journal_close(struct hti_journal *journal, bool remove);
 
 /*
- * Give the records LSNs, in list order, and write them. *n_written tells how many are whole in the file, also after an
- * error: the first of the others, and all behind it, are not in the journal. HTSTORE_ENOSPC (nothing was written of the
- * first unwritten one: retry later), HTSTORE_EIO (poisoned), HTSTORE_ENOMEM.
+ * Give the records LSNs, in list order, and write them. *n_written tells how many are known to be whole in the file, also
+ * after an error. HTSTORE_ENOSPC, HTSTORE_ENOMEM: nothing was written of the others, retry later. HTSTORE_EIO: poisoned, and
+ * how much of the others is in the file is not known; there is no gap.
  */
 int hti_journal_append(struct hti_journal *journal, struct hti_record *list, uint64_t *n_written,
                        struct htstore_error *error);

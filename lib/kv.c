@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
@@ -21,6 +22,7 @@
 #define POOL_SIZE 64
 #define MIN_GROWTH ((uint64_t)1 << 30)
 #define NAME_SIZE 24
+#define PROBE_SIZE (1 << 20)
 #define MAX_TRIMMED_PAGES 100000u /* freed in one transaction: their numbers go into one record of the free list */
 
 /* A database handle of this process. Handles are opened by the writer, and closed by it only while not pinned. */
@@ -584,9 +586,31 @@ int hti_kv_drop(struct hti_kv_write *write, uint64_t database, struct htstore_er
     return write_result(write, rc, "delete a database", error);
 }
 
+/*
+ * LMDB calls a short write, which is what a device that becomes full answers, an I/O error. Whether there is room for
+ * more tells them apart. Trying again is safe either way: a transaction that failed is written anew, all of it.
+ */
+static bool is_disk_full(struct hti_kv *kv)
+{
+    struct rlimit limit;
+    struct stat st;
+    int fd;
+
+    if (mdb_env_get_fd(kv->env, &fd) != 0 || fstat(fd, &st) != 0)
+        return false;
+    if (getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur < (rlim_t)st.st_size + PROBE_SIZE)
+        return true;
+    if (fallocate(fd, FALLOC_FL_KEEP_SIZE, st.st_size, PROBE_SIZE) == 0)
+        return false;
+    return errno == ENOSPC || errno == EDQUOT || errno == EFBIG;
+}
+
 int hti_kv_commit(struct hti_kv_write *write, struct htstore_error *error)
 {
-    const int rc = mdb_txn_commit(write->txn);
+    int rc = mdb_txn_commit(write->txn);
+
+    if (rc == EIO && is_disk_full(write->kv))
+        rc = ENOSPC;
     const int result = write_result(write, rc, "commit", error);
 
     hti_mem_free(write);
@@ -759,24 +783,27 @@ uint64_t hti_kv_last_id(struct hti_kv *kv)
     return info.me_last_txnid;
 }
 
-static int read_handle(struct hti_kv_read *read, uint64_t database)
+/* 0, 1 = there is no database, HTSTORE_EBUSY = it has no handle: whether it has rows is not known. */
+static int read_handle(struct hti_kv_read *read, uint64_t database, struct htstore_error *error)
 {
+    if (database == 0)
+        return 1;
     if (read->database == database)
         return 0;
-    const int rc = find_handle(read->kv, database, &read->dbi);
-    if (rc == 0)
-        read->database = database;
-    return rc;
+    if (find_handle(read->kv, database, &read->dbi) != 0)
+        return fail_full(read->kv, error);
+    read->database = database;
+    return 0;
 }
 
 int hti_kv_read_get(struct hti_kv_read *read, uint64_t database, struct hti_kv_bytes key, struct hti_kv_bytes *value,
                     struct htstore_error *error)
 {
     MDB_val k = to_val(key), v;
-    int rc = read_handle(read, database);
+    int rc = read_handle(read, database, error);
 
     if (rc != 0)
-        return 1;
+        return rc;
     rc = mdb_get(read->txn, read->dbi, &k, &v);
     if (rc == MDB_NOTFOUND)
         return 1;
@@ -798,12 +825,14 @@ int hti_kv_cursor_open(struct hti_kv_read *read, uint64_t database, struct hti_k
     if (!cursor)
         return hti_fail(error, HTSTORE_ENOMEM, "no memory for a cursor");
     cursor->read = read;
-    if (read_handle(read, database) == 0) {
+    rc = read_handle(read, database, error);
+    if (rc == 0) {
         rc = mdb_cursor_open(read->txn, read->dbi, &cursor->cursor);
-        if (rc != 0) {
-            hti_mem_free(cursor);
-            return fail(read->kv, rc, "open a cursor", error);
-        }
+        rc = rc ? fail(read->kv, rc, "open a cursor", error) : 0;
+    }
+    if (rc < 0) {
+        hti_mem_free(cursor);
+        return rc;
     }
     *out = cursor;
     return 0;
@@ -864,7 +893,7 @@ int hti_kv_read_shape(struct hti_kv_read *read, uint64_t database, struct hti_kv
                       struct htstore_error *error)
 {
     memset(shape, 0, sizeof *shape);
-    if (read_handle(read, database) != 0)
+    if (read_handle(read, database, NULL) != 0)
         return 0;
     return shape_of(read->kv, read->txn, read->dbi, shape, error);
 }

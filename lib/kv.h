@@ -81,7 +81,10 @@ int hti_kv_read_begin(struct hti_kv *kv, bool slow, struct hti_kv_read **read, s
 void hti_kv_read_end(struct hti_kv_read *read);
 uint64_t hti_kv_read_id(const struct hti_kv_read *read); /* number of the committed transaction that is seen */
 uint64_t hti_kv_last_id(struct hti_kv *kv); /* number of the last committed one */
-/* Valid until the read ends. 1 = absent. */
+/*
+ * Valid until the read ends. 1 = absent. Database 0 is one without rows; one that is not open (see hti_kv_open_all()) is
+ * HTSTORE_EBUSY, for a cursor too, since its rows are there all the same.
+ */
 int hti_kv_read_get(struct hti_kv_read *read, uint64_t database, struct hti_kv_bytes key, struct hti_kv_bytes *value,
                     struct htstore_error *error);
 

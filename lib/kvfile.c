@@ -63,6 +63,7 @@ struct fault {
     int sys_errno;
     uint64_t offset;
     const char *reason;
+    bool of_trees; /* only the roots are wrong */
 };
 
 struct meta_pair {
@@ -179,12 +180,13 @@ static void check_meta(const uint8_t *raw, unsigned number, const struct meta *m
         set_fault(fault, HTSTORE_ECORRUPT, 44, "wrong flags of the free list");
     else if (meta->main_tree.flags != 0)
         set_fault(fault, HTSTORE_ECORRUPT, 92, "wrong flags of the main tree");
+    else if (meta->txn_id != 0 && (meta->txn_id & 1) != number)
+        set_fault(fault, HTSTORE_ECORRUPT, 144, "the transaction does not belong on this page");
     else if (free_fault)
         set_fault(fault, HTSTORE_ECORRUPT, 80, free_fault);
     else if (main_fault)
         set_fault(fault, HTSTORE_ECORRUPT, 128, main_fault);
-    else if (meta->txn_id != 0 && (meta->txn_id & 1) != number)
-        set_fault(fault, HTSTORE_ECORRUPT, 144, "the transaction does not belong on this page");
+    fault->of_trees = fault->code != 0 && (fault->reason == free_fault || fault->reason == main_fault);
 }
 
 static void decode_meta(const uint8_t *raw, struct meta *meta)
@@ -659,6 +661,15 @@ static void fill_file(struct hti_kvfile *file, int fd, const struct meta *meta, 
         file->n_pages = meta->last_page + 1;
 }
 
+/*
+ * When LMDB cannot write a meta page, it puts back the number of the transaction and of the last page, but not the trees:
+ * the older meta may then tell of trees that never were. LMDB looks at the newest one only.
+ */
+static bool is_leftover(const struct meta_pair *pair, unsigned number)
+{
+    return pair->fault[number].of_trees && !pair->fault[!number].code && newest_of(pair) != number;
+}
+
 /* One look at the file; *pair tells the state that was seen. */
 static int check_state(int fd, const char *path, struct meta_pair *pair, struct htstore_error *error)
 {
@@ -673,21 +684,18 @@ static int check_state(int fd, const char *path, struct meta_pair *pair, struct 
         return hti_file_fail(error, failed, path, "cannot examine the file");
     if (pair->fault[0].code == HTSTORE_ECORRUPT && size < META_SIZE)
         return fail_truncated(N_METAS * MIN_PAGE_SIZE, size, path, error);
-    if (pair->fault[0].code)
+    if (pair->fault[0].code && !is_leftover(pair, 0))
         return fail_meta(pair, 0, pair->fault[1].code ? pair->fault[0].code : HTSTORE_ECORRUPT, path, error);
     if (pair->fault[1].code && size < N_METAS * newest->page_size)
         return fail_truncated((newest->last_page + 1) * newest->page_size, size, path, error);
-    if (pair->fault[1].code)
+    if (pair->fault[1].code && !is_leftover(pair, 1))
         return fail_meta(pair, 1, HTSTORE_ECORRUPT, path, error);
 
     fill_file(&file, fd, &pair->meta[newest_of(pair)], size);
     int code = check_length(&file, size, error);
-    for (unsigned i = 0; !code && i < N_METAS; i++) {
-        code = check_root(&file, &pair->meta[i].free_tree, "free list", error);
-        if (!code)
-            code = check_root(&file, &pair->meta[i].main_tree, "main tree", error);
-    }
-    return code;
+    if (!code)
+        code = check_root(&file, &file.meta.free_tree, "free list", error);
+    return code ? code : check_root(&file, &file.meta.main_tree, "main tree", error);
 }
 
 int hti_kvfile_check(int fd, const char *path, struct htstore_error *error)

@@ -12,8 +12,8 @@
 #include "error.h"
 
 /*
- * Is it safe to let LMDB map this file? Both metas and their roots are checked, and that the file is as long as they say
- * (missing pages must be in the newest meta's free list). 0, or HTSTORE_EFORMAT (not an LMDB file; empty; other byte
+ * Is it safe to let LMDB map this file? Both metas are checked, the roots of the newest one, and that the file is as long as it
+ * says (missing pages must be in its free list). 0, or HTSTORE_EFORMAT (not an LMDB file; empty; other byte
  * order), HTSTORE_EVERSION (LMDB 1.0 or another data version), HTSTORE_ECORRUPT (truncated, damaged: offset set, expected and
  * actual size in the sentence), HTSTORE_EIO. `path` is for messages.
  */

@@ -425,6 +425,15 @@ bool hti_lock_owner_alive(const struct hti_lock *lock)
     return alive;
 }
 
+uint64_t hti_lock_owner_pid(const struct hti_lock *lock)
+{
+    struct holder holder;
+
+    if (lock->owner)
+        return (uint64_t)getpid();
+    return lock->fd >= 0 && find_live_owner(lock->fd, &holder) ? holder.pid : 0;
+}
+
 void hti_lock_opened(struct hti_lock *lock)
 {
     if (lock->opening)

@@ -45,6 +45,8 @@ int hti_lock_reader(struct hti_lock *lock, int dir_fd, const char *path, uint32_
 int hti_lock_refuse(const struct hti_lock *lock, const char *path, struct htstore_error *error);
 /* Is an owner alive now? */
 bool hti_lock_owner_alive(const struct hti_lock *lock);
+/* The owner's process, as LOCK names it while it is alive; 0: none, or not known. */
+uint64_t hti_lock_owner_pid(const struct hti_lock *lock);
 void hti_lock_opened(struct hti_lock *lock); /* release byte 0: others may open now */
 int hti_lock_closing(struct hti_lock *lock); /* take byte 0 again, waiting at most 10 s; 0 or errno */
 void hti_lock_release(struct hti_lock *lock); /* everything; an owner writes "state closed" first */

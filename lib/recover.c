@@ -102,6 +102,17 @@ static void journal_path(const struct htstore *store, char *out, size_t capacity
     snprintf(out, capacity, "%.240s/journal", store->path);
 }
 
+static int is_missing(struct scan *s)
+{
+    hti_fail(
+        s->error, HTSTORE_ECORRUPT,
+        "%s: the journal is missing, and the store was not closed; `htstore recover` writes what is readable to a new "
+        "store",
+        s->path);
+    hti_error_set_path(s->error, s->path, 0);
+    return HTSTORE_ECORRUPT;
+}
+
 int hti_recover_scan(struct htstore *store, struct hti_recovery *recovery, struct htstore_error *error)
 {
     struct scan s = { .next_lsn = store->record.applied_lsn + 1, .error = error };
@@ -114,18 +125,13 @@ int hti_recover_scan(struct htstore *store, struct hti_recovery *recovery, struc
     rc = hti_segment_list(store->journal_fd, path, true, &recovery->segments, &recovery->n_segments, error);
     if (rc != 0)
         return rc;
-    if (recovery->n_segments == 0 && !store->record.clean) {
-        hti_fail(error, HTSTORE_ECORRUPT,
-                 "%s: the journal is missing, and the store was not closed; `htstore recover` writes what is readable "
-                 "to a new store",
-                 s.path);
-        hti_error_set_path(error, s.path, 0);
-        return HTSTORE_ECORRUPT;
-    }
     while (recovery->n_obsolete < recovery->n_segments &&
            recovery->segments[recovery->n_obsolete] < store->record.first_segment)
         recovery->n_obsolete++;
-    rc = scan_all(store, recovery, path, &s);
+    if (recovery->n_obsolete == recovery->n_segments && !store->record.clean)
+        rc = is_missing(&s);
+    if (rc == 0)
+        rc = scan_all(store, recovery, path, &s);
     recovery->last_lsn = s.next_lsn - 1;
     if (rc != 0)
         hti_recover_release(recovery);

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "bytes.h"
@@ -355,4 +356,26 @@ int hti_segment_resync(struct hti_segment *segment, struct hti_record_header *he
     }
     hti_mem_free(window);
     return rc;
+}
+
+uint64_t hti_segment_folder_size(int store_dir_fd)
+{
+    char name[HTI_SEGMENT_NAME_SIZE];
+    uint64_t *numbers, sum = 0;
+    struct stat st;
+    size_t n;
+    int fd;
+
+    if (hti_folder_open(store_dir_fd, "journal", "journal", &fd, NULL) != 0)
+        return 0;
+    if (hti_segment_list(fd, "journal", false, &numbers, &n, NULL) == 0) {
+        for (size_t i = 0; i < n; i++) {
+            hti_segment_name(numbers[i], name);
+            if (fstatat(fd, name, &st, AT_SYMLINK_NOFOLLOW) == 0)
+                sum += (uint64_t)st.st_size;
+        }
+        hti_mem_free(numbers);
+    }
+    close(fd);
+    return sum;
 }

@@ -28,6 +28,9 @@ int hti_segment_create(int dir_fd, const char *dir_path, const uint8_t store_id[
 int hti_segment_list(int dir_fd, const char *dir_path, bool clean, uint64_t **numbers, size_t *n,
                      struct htstore_error *error);
 
+/* Bytes of all segments in the folder "journal" of a store; 0 if it cannot be read. */
+uint64_t hti_segment_folder_size(int store_dir_fd);
+
 struct hti_segment {
     int fd;
     uint64_t number;

@@ -539,6 +539,18 @@ static void add_object_stats(struct htstore *store, struct htstore_stats *s)
     s->cache_bytes = hti_core_memory(store);
 }
 
+/* A reader has no journal of its own: what it can tell is what lies in the folder, and whose it is. */
+static void add_owner_stats(struct htstore *store, struct htstore_stats *s)
+{
+    s->owner_pid = hti_lock_owner_pid(&store->lock);
+    if (!store->readonly)
+        return;
+    s->journal_bytes = hti_segment_folder_size(store->dir_fd);
+    pthread_mutex_lock(&store->view_mutex);
+    s->unreplayed = !store->view->record.clean && !hti_lock_owner_alive(&store->lock);
+    pthread_mutex_unlock(&store->view_mutex);
+}
+
 static void add_journal_stats(struct htstore *store, struct htstore_stats *s)
 {
     struct hti_journal_stats journal;
@@ -579,6 +591,7 @@ int htstore_stats(struct htstore *store, struct htstore_stats *stats, struct hts
     s.map_size = kv.map_size;
     s.map_growths = kv.growths;
     add_journal_stats(store, &s);
+    add_owner_stats(store, &s);
     add_object_stats(store, &s);
     memcpy(s.store_id, store->store_id, sizeof s.store_id);
     s.lookup_hits = atomic_load(&store->n_hits);

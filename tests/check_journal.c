@@ -229,12 +229,15 @@ static uint64_t journal_bytes(void)
     return stats.bytes;
 }
 
-/* Until the next segment has been prepared. The caller has filled more than half of the current one. */
+/* Until the next segment has been prepared: the caller has filled more than half of the current one. All have one size. */
 static void wait_for_spare(void)
 {
-    const uint64_t before = SEGMENT_SIZE;
-    while (journal_bytes() <= before)
+    struct hti_journal_stats stats;
+
+    do {
         sched_yield();
+        hti_journal_stats(journal, &stats);
+    } while (stats.bytes <= stats.last_segment * SEGMENT_SIZE);
 }
 
 /* --- opening --- */
@@ -407,7 +410,6 @@ START_TEST(a_prepared_segment_that_is_too_small_is_made_anew)
     ck_assert(segment_exists(2));
     append(1, (size_t)300 << 10);
     append(1, SEGMENT_SIZE / 4 * 3);
-    wait_for_spare();
     stop(false);
     scan(&f);
     ck_assert_uint_eq(f.n, 3);
@@ -563,6 +565,7 @@ START_TEST(a_release_that_fails_is_tried_again_later)
     start();
     for (int i = 0; i < 40; i++)
         append(1, 9000);
+    wait_for_spare();
     bytes = journal_bytes();
     fault_set(FAULT_UNLINK, 1, EIO, 1);
     ck_assert_int_eq(hti_journal_release(journal, 40, &error), HTSTORE_EIO);
@@ -609,6 +612,7 @@ START_TEST(closing_removes_the_oldest_segments_first)
     start();
     for (int i = 0; i < 30; i++)
         append(1, 9000);
+    wait_for_spare();
     fault_set(FAULT_UNLINK, 2, EIO, 1);
     stop(true);
     ck_assert(!segment_exists(1));

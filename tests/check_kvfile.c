@@ -729,6 +729,11 @@ static void overwrite(uint8_t *data, unsigned size, uint64_t value)
         data[i] = (uint8_t)(value >> (8 * i));
 }
 
+static bool is_about_a_root(const struct meta_fault *fault)
+{
+    return fault->offset == 46 || fault->offset == 80 || fault->offset == 94 || fault->offset == 128;
+}
+
 START_TEST(every_field_of_both_metas_is_checked)
 {
     const struct meta_fault *fault = &meta_faults[_i];
@@ -737,11 +742,15 @@ START_TEST(every_field_of_both_metas_is_checked)
         kv_init_sample(&image, 512);
         overwrite(kv_page(&image, number) + fault->offset, fault->size, fault->value);
         store(image.data, image.size);
-        ck_assert_int_eq(check(), HTSTORE_ECORRUPT);
-        ck_assert_ptr_nonnull(strstr(error.message, fault->reason));
-        ck_assert_ptr_nonnull(strstr(error.message, number == 0 ? "meta page 0" : "meta page 1"));
-        ck_assert_uint_ge(error.offset, number * 512);
-        ck_assert_uint_lt(error.offset, number * 512 + 152);
+        if (number == 0 && is_about_a_root(fault)) { /* the older one: see the test of a meta page that LMDB could not write */
+            ck_assert_int_eq(check(), 0);
+        } else {
+            ck_assert_int_eq(check(), HTSTORE_ECORRUPT);
+            ck_assert_ptr_nonnull(strstr(error.message, fault->reason));
+            ck_assert_ptr_nonnull(strstr(error.message, number == 0 ? "meta page 0" : "meta page 1"));
+            ck_assert_uint_ge(error.offset, number * 512);
+            ck_assert_uint_lt(error.offset, number * 512 + 152);
+        }
         /* The other one still serves. */
         ck_assert_int_eq(walk_sample(), 0);
         ck_assert_uint_eq(seen.n_entries, 6);
@@ -866,15 +875,21 @@ START_TEST(a_damaged_root_is_refused)
 }
 END_TEST
 
-START_TEST(a_damaged_root_of_the_older_meta_is_refused_too)
+/* LMDB puts back the transaction and the last page, not the trees: they are of a commit that failed. */
+START_TEST(an_older_meta_with_the_trees_of_a_failed_commit_is_accepted)
 {
     struct kv_image image;
     kv_init_sample(&image, 512);
     kv_set_main_root(&image, 0, 1, 7);
     store(image.data, image.size);
-    ck_assert_int_eq(check(), HTSTORE_ECORRUPT);
-    ck_assert_uint_eq(error.offset, 7 * 512);
-    kv_set_main_root(&image, 0, 2, 2);
+    ck_assert_int_eq(check(), 0);
+    kv_set_main_root(&image, 0, 2, 99);
+    kv_set_free_root(&image, 0, 1, 98);
+    store(image.data, image.size);
+    ck_assert_int_eq(check(), 0);
+    ck_assert_int_eq(walk_sample(), 0);
+    ck_assert_uint_eq(seen.n_entries, 6);
+    kv_set_main_root(&image, 1, 2, 99);
     store(image.data, image.size);
     ck_assert_int_eq(check(), HTSTORE_ECORRUPT);
     free(image.data);
@@ -885,14 +900,30 @@ START_TEST(a_root_that_the_file_does_not_have_is_refused)
 {
     struct kv_image image;
     kv_init_sample(&image, 512);
-    kv_set_main_root(&image, 0, 1, 11);
+    kv_set_main_root(&image, 1, 1, 11);
     store(image.data, 11 * 512);
     ck_assert_int_eq(check(), HTSTORE_ECORRUPT);
     ck_assert_uint_eq(error.offset, 11 * 512);
     ck_assert_ptr_nonnull(strstr(error.message, "ends before it"));
-    kv_set_main_root(&image, 0, 1, 2);
+    kv_set_main_root(&image, 1, 1, 2);
     store(image.data, 11 * 512);
     ck_assert_int_eq(check(), 0);
+    free(image.data);
+}
+END_TEST
+
+START_TEST(a_last_page_in_use_may_not_lack_a_byte)
+{
+    struct kv_image image;
+    kv_init_sample(&image, 512);
+    for (unsigned i = 0; i < 2; i++)
+        kv_set_free_root(&image, i, 0, KV_NO_PAGE);
+    store(image.data, image.size);
+    ck_assert_int_eq(check(), 0);
+    for (size_t lacking = 1; lacking <= 512; lacking++) {
+        store(image.data, image.size - lacking);
+        ck_assert_int_eq(check(), HTSTORE_ECORRUPT);
+    }
     free(image.data);
 }
 END_TEST
@@ -1752,8 +1783,9 @@ static void add_metas(TCase *tests)
     tcase_add_test(tests, two_damaged_metas_leave_nothing);
     tcase_add_test(tests, a_changed_byte_of_a_meta_is_refused_or_means_the_same);
     tcase_add_test(tests, a_damaged_root_is_refused);
-    tcase_add_test(tests, a_damaged_root_of_the_older_meta_is_refused_too);
+    tcase_add_test(tests, an_older_meta_with_the_trees_of_a_failed_commit_is_accepted);
     tcase_add_test(tests, a_root_that_the_file_does_not_have_is_refused);
+    tcase_add_test(tests, a_last_page_in_use_may_not_lack_a_byte);
     tcase_add_test(tests, a_row_of_the_main_tree_is_no_database);
     tcase_add_test(tests, huge_page_numbers_take_no_memory);
 }

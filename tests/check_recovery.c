@@ -18,7 +18,9 @@
 #define N_RECORDS 8
 #define BIG_VALUE 9000 /* seven records in a segment */
 #define N_BIG 25
-#define SHORT_OF_ROOM (64u << 10)
+#define SEGMENT_SIZE (64u << 10)
+#define SMALL_DELTA (64u << 10)
+#define MAX_RECORD_SIZE 4096
 
 static struct scene_record records[SCENE_MAX_RECORDS];
 
@@ -105,7 +107,7 @@ static void expect_damage(const struct scene_record *record)
 
 static void zero(const struct scene_record *record)
 {
-    static const uint8_t zeros[4096];
+    static const uint8_t zeros[MAX_RECORD_SIZE];
     ck_assert_uint_le(record->size, sizeof zeros);
     scene_write(copied(record), record->offset, zeros, (size_t)record->size);
 }
@@ -123,19 +125,52 @@ START_TEST(a_journal_without_a_fault_gives_everything_back)
 }
 END_TEST
 
-START_TEST(a_cut_anywhere_in_the_last_three_records_leaves_the_whole_ones)
+/* What is not yet on the disk is zeros, or what was there before. */
+static void tear_segment(const struct scene_record *record, uint64_t from, bool with_garbage)
 {
-    make_store(modes[_i]);
+    uint8_t bytes[SEGMENT_SIZE];
+
+    for (size_t i = 0; i < sizeof bytes; i++)
+        bytes[i] = (uint8_t)(with_garbage ? i * 31 + from : 0);
+    scene_write(copied(record), from, bytes, (size_t)(record->offset + record->size - from));
+}
+
+static bool is_unchanged(const struct scene_record *record)
+{
+    uint8_t before[MAX_RECORD_SIZE], after[MAX_RECORD_SIZE];
+
+    ck_assert_uint_le(record->size, MAX_RECORD_SIZE);
+    scene_read(record->path, record->offset, before, (size_t)record->size);
+    scene_read(copied(record), record->offset, after, (size_t)record->size);
+    return memcmp(before, after, (size_t)record->size) == 0;
+}
+
+START_TEST(a_tear_anywhere_in_the_last_three_records_leaves_the_whole_ones)
+{
+    make_store(modes[_i % N_MODES]);
     const struct scene_record *last = record_of(N_RECORDS);
     for (uint64_t cut = record_of(N_RECORDS - 2)->offset; cut <= last->offset + last->size; cut++) {
         uint64_t whole = N_RECORDS - 3;
-        while (whole < N_RECORDS && cut >= record_of(whole + 1)->offset + record_of(whole + 1)->size)
-            whole++;
         scene_make_copy();
-        ck_assert_int_eq(truncate(copied(last), (off_t)cut), 0);
+        tear_segment(last, cut, _i >= N_MODES);
+        while (whole < N_RECORDS && is_unchanged(record_of(whole + 1)))
+            whole++;
         scene_open(scene.copy);
         scene_expect(whole);
         scene_close();
+    }
+}
+END_TEST
+
+/* No crash makes a segment shorter: it had its whole size before it had its name. */
+START_TEST(a_segment_that_was_cut_short_is_damage_wherever_it_ends)
+{
+    make_store(modes[_i]);
+    const struct scene_record *last = record_of(N_RECORDS);
+    scene_make_copy();
+    for (uint64_t cut = last->offset + last->size; cut >= record_of(N_RECORDS - 2)->offset; cut--) {
+        ck_assert_int_eq(truncate(copied(last), (off_t)cut), 0);
+        expect_refusal(HTSTORE_ECORRUPT, strrchr(last->path, '/'), cut);
     }
 }
 END_TEST
@@ -281,23 +316,37 @@ START_TEST(a_missing_journal_is_damage_unless_the_store_was_closed)
 }
 END_TEST
 
-static void copy_segment(const char *from, uint64_t number)
+static void copy_segment(const char *from, const char *to)
 {
-    uint8_t bytes[SHORT_OF_ROOM];
+    uint8_t bytes[SEGMENT_SIZE];
+
+    scene_read(from, 0, bytes, sizeof bytes);
+    const int fd = open(to, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+    ck_assert(fd >= 0 && write(fd, bytes, sizeof bytes) == (ssize_t)sizeof bytes && close(fd) == 0);
+}
+
+/* The file becomes the segment of that number in the copy. */
+static void plant_segment(const char *from, uint64_t number)
+{
     char name[HTI_SEGMENT_NAME_SIZE], target[64];
 
     hti_segment_name(number, name);
     (void)snprintf(target, sizeof target, "journal/%s", name);
-    scene_read(from, 0, bytes, sizeof bytes);
-    const int fd = open(scene_file(target), O_WRONLY | O_CREAT | O_TRUNC, 0600);
-    ck_assert(fd >= 0 && write(fd, bytes, sizeof bytes) == (ssize_t)sizeof bytes && close(fd) == 0);
+    copy_segment(from, scene_file(target));
+}
+
+/* Where a copy of the first segment is kept. */
+static void keep_segment(char kept[300])
+{
+    (void)snprintf(kept, 300, "%s/kept", scene.directory);
+    copy_segment(records[0].path, kept);
 }
 
 START_TEST(a_segment_under_another_number_is_refused)
 {
     make_store(HTSTORE_SYNC);
     scene_make_copy();
-    copy_segment(records[0].path, records[0].segment + 7);
+    plant_segment(records[0].path, records[0].segment + 7);
     expect_refusal(HTSTORE_EFORMAT, ".htj", 16);
 }
 END_TEST
@@ -312,7 +361,7 @@ START_TEST(a_segment_of_another_store_is_refused)
     memcpy(strrchr(scene.path, '/'), "/other", 7);
     make_store(HTSTORE_SYNC);
     scene_make_copy();
-    copy_segment(other, _i ? number : number + 1);
+    plant_segment(other, _i ? number : number + 1);
     expect_refusal(HTSTORE_EFORMAT, ".htj", 16);
 }
 END_TEST
@@ -518,7 +567,7 @@ static const enum mishap_call recovery_calls[] = { MISHAP_WRITE, MISHAP_DATASYNC
 START_TEST(recovery_that_meets_an_error_gives_it_and_works_later)
 {
     make_big_store(HTSTORE_SYNC);
-    scene.options.delta_bytes = SHORT_OF_ROOM; /* several flushes */
+    scene.options.delta_bytes = SMALL_DELTA; /* several flushes */
     for (unsigned after = 0;; after++) {
         const struct mishap mishap = {
             .call = recovery_calls[_i / 2], .file = "copy", .after = after, .error = _i % 2 ? ENOSPC : EIO
@@ -598,12 +647,11 @@ START_TEST(old_segments_that_return_are_ignored)
 
     tear();
     const uint64_t number = records[0].segment;
-    (void)snprintf(kept, sizeof kept, "%s/kept", scene.directory);
-    ck_assert_int_eq(link(records[0].path, kept), 0);
+    keep_segment(kept);
     scene.flags = _i ? HTSTORE_SYNC : HTSTORE_LAZY;
     ck_assert(scene_crash("write_after_tear"));
     scene_make_copy();
-    copy_segment(kept, number);
+    plant_segment(kept, number);
     scene_open(scene.copy);
     scene_expect(2);
     scene_close();
@@ -617,13 +665,12 @@ START_TEST(an_old_segment_does_not_stand_for_a_missing_journal)
 
     make_store(HTSTORE_SYNC);
     const uint64_t number = records[0].segment;
-    (void)snprintf(kept, sizeof kept, "%s/kept", scene.directory);
-    ck_assert_int_eq(link(records[0].path, kept), 0);
+    keep_segment(kept);
     scene.flags = HTSTORE_SYNC;
     ck_assert(scene_crash("write_after_tear"));
     scene_make_copy();
     empty_journal();
-    copy_segment(kept, number);
+    plant_segment(kept, number);
     expect_refusal(HTSTORE_ECORRUPT, "/journal", 0);
 }
 END_TEST
@@ -671,7 +718,8 @@ static Suite *make_suite(void)
 
     tcase_add_checked_fixture(records_case, scene_setup, scene_teardown);
     tcase_add_loop_test(records_case, a_journal_without_a_fault_gives_everything_back, 0, N_MODES);
-    tcase_add_loop_test(records_case, a_cut_anywhere_in_the_last_three_records_leaves_the_whole_ones, 0, N_MODES);
+    tcase_add_loop_test(records_case, a_tear_anywhere_in_the_last_three_records_leaves_the_whole_ones, 0, 2 * N_MODES);
+    tcase_add_loop_test(records_case, a_segment_that_was_cut_short_is_damage_wherever_it_ends, 0, N_MODES);
     tcase_add_loop_test(records_case, a_flip_in_a_record_that_was_synced_is_damage, 0, 2);
     tcase_add_loop_test(records_case, a_flip_in_a_record_that_nothing_proves_synced_ends_the_journal_there, 0, 2);
     tcase_add_loop_test(records_case, a_flip_in_the_last_record_is_a_torn_tail, 0, N_MODES);

@@ -147,6 +147,51 @@ static bool exists(const char *name)
     return lstat(api_path(name), &status) == 0;
 }
 
+/* ---- log ---- */
+
+static struct {
+    int32_t level[MAX_LOG];
+    char text[MAX_LOG][1100];
+    size_t n;
+} lines;
+
+static void note_line(void *user, int32_t level, const char *module, const char *message)
+{
+    ck_assert_ptr_eq(user, &lines);
+    ck_assert_str_eq(module, "salvage");
+    if (lines.n == MAX_LOG)
+        return;
+    lines.level[lines.n] = level;
+    (void)snprintf(lines.text[lines.n++], sizeof lines.text[0], "%s", message);
+}
+
+static const char *log_text(void)
+{
+    char *text = api_alloc(sizeof lines.text), *end = text;
+    for (size_t i = 0; i < lines.n; i++)
+        end = stpcpy(stpcpy(end, lines.text[i]), "\n");
+    return text;
+}
+
+/* A line of that level with these words. */
+static bool log_has(int32_t level, const char *words)
+{
+    for (size_t i = 0; i < lines.n; i++)
+        if (lines.level[i] == level && strstr(lines.text[i], words))
+            return true;
+    return false;
+}
+
+#define WARNED(words) ck_assert_msg(log_has(HTSTORE_LOG_WARNING, words), "no warning '%s' in:\n%s", words, log_text())
+
+static bool has_warnings(void)
+{
+    for (size_t i = 0; i < lines.n; i++)
+        if (lines.level[i] == HTSTORE_LOG_WARNING)
+            return true;
+    return false;
+}
+
 /* ---- stores ---- */
 
 /* What a store holds. */
@@ -216,8 +261,9 @@ static void same_table(const struct image *expected, const struct image *found, 
 {
     size_t i = find_table(expected, name), j = find_table(found, name);
     ck_assert_msg(i < expected->n && j < found->n, "table %s is missing", name);
-    ck_assert_msg(strcmp(expected->tables[i].rows, found->tables[j].rows) == 0, "table %s differs: %ju rows, %ju rows",
-                  name, (uintmax_t)expected->tables[i].n_rows, (uintmax_t)found->tables[j].n_rows);
+    ck_assert_msg(strcmp(expected->tables[i].rows, found->tables[j].rows) == 0,
+                  "table %s differs: %ju rows, %ju rows\n%s", name, (uintmax_t)expected->tables[i].n_rows,
+                  (uintmax_t)found->tables[j].n_rows, log_text());
 }
 
 static void same_image(const struct image *expected, const struct image *found)
@@ -278,9 +324,10 @@ static void add_texts(struct htstore_table *table, unsigned first, unsigned n, s
 {
     struct htstore_bytes *keys = api_alloc(n * sizeof *keys), *values = api_alloc(2 * n * sizeof *values);
     for (unsigned i = 0; i < n; i++) {
-        keys[i] = numbered_text("key", first + i, key_size);
-        values[2 * i] = numbered_text("one", first + i, 20 + i % 7);
-        values[2 * i + 1] = numbered_text("two", first + i, i % 50 == 0 ? 6000 : 30);
+        unsigned number = first + i;
+        keys[i] = numbered_text("key", number, key_size);
+        values[2 * i] = numbered_text("one", number, 20 + number % 7);
+        values[2 * i + 1] = numbered_text("two", number, number % 50 == 0 ? 6000 : 30);
     }
     struct htstore_array k = htstore_vector(HTSTORE_STRING, keys, n), v = htstore_matrix(HTSTORE_STRING, values, n, 2);
     OK(htstore_table_insert(table, &k, &v, 0, &api.error));
@@ -331,49 +378,6 @@ static struct image *kill_store(void)
 }
 
 /* ---- recovery ---- */
-
-static struct {
-    int32_t level[MAX_LOG];
-    char text[MAX_LOG][1100];
-    size_t n;
-} lines;
-
-static void note_line(void *user, int32_t level, const char *module, const char *message)
-{
-    ck_assert_ptr_eq(user, &lines);
-    ck_assert_str_eq(module, "salvage");
-    if (lines.n == MAX_LOG)
-        return;
-    lines.level[lines.n] = level;
-    (void)snprintf(lines.text[lines.n++], sizeof lines.text[0], "%s", message);
-}
-
-static const char *log_text(void)
-{
-    char *text = api_alloc(sizeof lines.text), *end = text;
-    for (size_t i = 0; i < lines.n; i++)
-        end = stpcpy(stpcpy(end, lines.text[i]), "\n");
-    return text;
-}
-
-/* A line of that level with these words. */
-static bool log_has(int32_t level, const char *words)
-{
-    for (size_t i = 0; i < lines.n; i++)
-        if (lines.level[i] == level && strstr(lines.text[i], words))
-            return true;
-    return false;
-}
-
-#define WARNED(words) ck_assert_msg(log_has(HTSTORE_LOG_WARNING, words), "no warning '%s' in:\n%s", words, log_text())
-
-static bool has_warnings(void)
-{
-    for (size_t i = 0; i < lines.n; i++)
-        if (lines.level[i] == HTSTORE_LOG_WARNING)
-            return true;
-    return false;
-}
 
 static struct htstore_recovery report;
 static const struct htstore_recovery untouched = { .size = sizeof untouched, .n_rows = 77 };
@@ -451,19 +455,31 @@ static uint64_t main_root(uint64_t meta)
     return hti_load_le64(load_file(data_path()).data + meta * PAGE_SIZE + 128);
 }
 
-/* Spoil all leaves that hold these bytes, old copies of them too. */
-static unsigned spoil_leaves_with(const void *bytes, size_t size)
+/* The value of that key in a page, if it is a leaf that has one. Free pages may still look like leaves. */
+static uint8_t *find_entry(uint8_t *page, const void *key, size_t key_size)
+{
+    unsigned n = hti_load_le16(page + 10) == 2 ? (hti_load_le16(page + 12) - 16u) / 2 : 0;
+    for (unsigned i = 0; i < n && i < PAGE_SIZE / 2 - 8; i++) {
+        uint16_t offset = hti_load_le16(page + 16 + 2 * (size_t)i);
+        if (offset + 8 + key_size < PAGE_SIZE && hti_load_le16(page + offset + 6) == key_size &&
+            memcmp(page + offset + 8, key, key_size) == 0)
+            return page + offset + 8 + key_size;
+    }
+    return NULL;
+}
+
+/* Spoil all leaves that hold this key, old copies of them too. */
+static void spoil_leaves_with(const void *key, size_t key_size)
 {
     struct content c = load_file(data_path());
     unsigned n = 0;
-    for (size_t page = 2; (page + 1) * PAGE_SIZE <= c.size; page++) {
-        const uint8_t *data = c.data + page * PAGE_SIZE;
-        if (hti_load_le16(data + 10) != 2 || !memmem(data, PAGE_SIZE, bytes, size))
+    for (size_t page = 2; page < c.size / PAGE_SIZE; page++) {
+        if (!find_entry(c.data + page * PAGE_SIZE, key, key_size))
             continue;
         spoil_at(data_path(), page * PAGE_SIZE, PAGE_SIZE);
         n++;
     }
-    return n;
+    ck_assert_uint_gt(n, 0);
 }
 
 static uint64_t find_bytes(const char *path, const void *bytes, size_t size)
@@ -889,7 +905,7 @@ START_TEST(a_truncated_file_gives_what_is_left)
         n_saved++;
         remove_folder("saved");
     }
-    ck_assert_uint_gt(n_saved, 1);
+    ck_assert_uint_gt(n_saved, 0);
 }
 END_TEST
 
@@ -903,6 +919,7 @@ START_TEST(a_bad_sector_costs_its_page_only)
     bad_sector.begin = (off_t)(at / 512 * 512);
     bad_sector.end = bad_sector.begin + 512;
     bad_sector.inode = status.st_ino;
+    report = untouched;
     ck_assert_int_eq(htstore_recover(api_path("damaged"), api_path("saved"), NULL, &report, &api.error), 1);
     bad_sector.inode = 0;
     ck_assert_str_eq(folder_text(api_path("damaged")), before);
@@ -940,11 +957,32 @@ static struct image *make_many(void)
     return image;
 }
 
+/* The name of the last database of rows. */
+static int take_name(void *user, const uint8_t *name, size_t size, const struct hti_kvfile_tree *tree)
+{
+    char *text = user;
+    if (size == 17 && tree->n_entries == 3)
+        memcpy(text, name, size);
+    return 0;
+}
+
+static void name_database(char name[18])
+{
+    struct hti_kvfile *file;
+    int fd = open(data_path(), O_RDONLY | O_CLOEXEC);
+    memset(name, 0, 18);
+    OK(hti_kvfile_open(fd, false, "data.mdb", &file, &api.error));
+    OK(hti_kvfile_list_trees(file, take_name, NULL, name, &api.error));
+    ck_assert_uint_eq(strlen(name), 17);
+    hti_kvfile_close(file);
+    close(fd);
+}
+
 /* Spoil the leaves that hold this record of the catalogue. */
 static void spoil_catalog_leaf(uint8_t kind, uint8_t id)
 {
     uint8_t key[9] = { kind, 0, 0, 0, 0, 0, 0, 0, id };
-    ck_assert_uint_gt(spoil_leaves_with(key, sizeof key), 0);
+    spoil_leaves_with(key, sizeof key);
 }
 
 START_TEST(tables_whose_description_is_gone_are_lost_and_the_others_whole)
@@ -976,8 +1014,10 @@ END_TEST
 
 START_TEST(databases_that_the_main_tree_has_lost_are_told)
 {
+    char name[18];
     struct image *image = make_many();
-    ck_assert_uint_gt(spoil_leaves_with("t0000000000000043", 17), 0);
+    name_database(name);
+    spoil_leaves_with(name, 17);
     RECOVERED(1);
     struct image *saved = image_of_saved();
     part_of_image(image, saved);
@@ -1025,24 +1065,24 @@ END_TEST
 START_TEST(rows_of_other_tables_are_not_taken)
 {
     struct image *image = make_many();
-    /* the records of two databases in the main tree change places */
+    char name[18];
+    name_database(name);
+    /* its record in the main tree becomes that of the first database on the same page */
     struct content c = load_file(data_path());
-    for (size_t page = 2; (page + 1) * PAGE_SIZE <= c.size; page++) {
-        uint8_t *data = c.data + page * PAGE_SIZE, swap[48];
-        uint8_t *a = memmem(data, PAGE_SIZE, "t0000000000000043", 17);
-        uint8_t *b = memmem(data, PAGE_SIZE, "t0000000000000045", 17);
-        if (!a || !b || hti_load_le16(data + 10) != 2)
+    for (size_t page = 2; page < c.size / PAGE_SIZE; page++) {
+        uint8_t *data = c.data + page * PAGE_SIZE, *record = find_entry(data, name, 17);
+        if (!record)
             continue;
-        memcpy(swap, a + 17, sizeof swap);
-        memcpy(a + 17, b + 17, sizeof swap);
-        memcpy(b + 17, swap, sizeof swap);
+        uint8_t *other = data + hti_load_le16(data + 16) + 8 + 17;
+        if (other != record && memcmp(other - 17, "t00000", 6) == 0)
+            memcpy(record, other, 48);
     }
     save_file(data_path(), c.data, c.size);
     RECOVERED(1);
     part_of_image(image, image_of_saved());
-    ck_assert_uint_eq(report.n_damaged_tables, 2);
-    ck_assert_uint_eq(report.n_damaged_rows, 6);
-    ck_assert_uint_eq(report.n_rows, (N_MANY - 2) * 3);
+    ck_assert_uint_eq(report.n_damaged_tables, 1);
+    ck_assert_uint_eq(report.n_damaged_rows, 3);
+    ck_assert_uint_eq(report.n_rows, (N_MANY - 1) * 3);
 }
 END_TEST
 
@@ -1054,6 +1094,7 @@ END_TEST
 static void make_journal(uint32_t durability)
 {
     make_sound();
+    api_reopen();
     struct htstore_table *table;
     OK(htstore_table_open(api.store, "ints", NULL, &table, &api.error));
     for (unsigned i = 0; i < N_RECORDS; i++)
@@ -1063,17 +1104,23 @@ static void make_journal(uint32_t durability)
     api_close_store();
 }
 
-static uint64_t segment_number(void)
+static uint64_t find_segment(bool last)
 {
     uint64_t *numbers, number = 0;
     size_t n;
     int fd = open(api_path("damaged/journal"), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     OK(hti_segment_list(fd, "journal", false, &numbers, &n, &api.error));
     ck_assert_uint_gt(n, 0);
-    number = numbers[n - 1];
+    number = numbers[last ? n - 1 : 0];
     hti_mem_free(numbers);
     close(fd);
     return number;
+}
+
+/* Where the batches since the last open begin. */
+static uint64_t segment_number(void)
+{
+    return find_segment(false);
 }
 
 static const char *segment_path(uint64_t number)
@@ -1177,6 +1224,7 @@ START_TEST(a_damaged_segment_header_costs_nothing)
 {
     struct htstore *store;
     make_sound();
+    api_reopen();
     write_unflushed();
     struct image *image = kill_store();
     spoil_at(segment_path(segment_number()), 0, 64);
@@ -1225,9 +1273,9 @@ START_TEST(a_missing_segment_is_counted)
         add_texts(table, i * 10, 10, 700);
     close_table(table);
     struct image *image = kill_store();
-    uint64_t last = segment_number();
-    ck_assert_uint_ge(last, 5);
-    ck_assert_int_eq(unlink(segment_path(last - 2)), 0);
+    uint64_t first = find_segment(false);
+    ck_assert_uint_ge(find_segment(true), first + 3);
+    ck_assert_int_eq(unlink(segment_path(first + 1)), 0);
     RECOVERED(1);
     part_of_image(image, image_of_saved());
     ck_assert_uint_gt(report.n_lost_records, 0);
@@ -1281,6 +1329,7 @@ START_TEST(a_bad_sector_in_the_journal_costs_its_records_only)
     bad_sector.begin = (off_t)(_i == 0 ? offset + 64 : 0);
     bad_sector.end = bad_sector.begin + 8;
     bad_sector.inode = status.st_ino;
+    report = untouched;
     int result = htstore_recover(api_path("damaged"), api_path("saved"), NULL, &report, &api.error);
     bad_sector.inode = 0;
     ck_assert_int_eq(result, _i == 0);

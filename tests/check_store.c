@@ -1,9 +1,10 @@
 /* check_store: what a store does by itself: flushing, syncing, growing, waiting, reporting, refusing newer formats. */
 #include <check.h>
 #include <fcntl.h>
-#include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -187,6 +188,67 @@ START_TEST(writes_go_on_while_a_cursor_keeps_the_map_from_growing)
     ck_assert_uint_eq(api_size(api.table), 500000);
     api_reopen();
     ck_assert_uint_eq(api_size(api.table), 500000);
+}
+END_TEST
+
+static void limit_files(rlim_t size)
+{
+    const struct rlimit limit = { size, RLIM_INFINITY };
+    ck_assert_int_eq(setrlimit(RLIMIT_FSIZE, &limit), 0);
+}
+
+/* A limit on files looks to LMDB like a device that becomes full: first a short write, then an error. */
+START_TEST(a_full_disk_stops_the_flush_and_loses_nothing)
+{
+    signal(SIGXFSZ, SIG_IGN);
+    api.options.flush_age_ms = 3600000;
+    api.options.delta_bytes = 64 << 20;
+    open_numbers();
+    insert_range(0, 1000, 0);
+    OK(htstore_flush(api.store, &api.error));
+    limit_files((rlim_t)api_stats().data_bytes + 100000);
+    for (int64_t i = 1; i <= 50; i++)
+        insert_range(i * 1000, 1000, 0);
+    REFUSED(htstore_flush(api.store, &api.error), HTSTORE_ENOSPC, "");
+    insert_range(51000, 1000, 0); /* not poisoned: the journal has room */
+    REFUSED(htstore_flush(api.store, &api.error), HTSTORE_ENOSPC, "");
+    ck_assert_uint_eq(api_size(api.table), 52000);
+    limit_files(RLIM_INFINITY);
+    OK(htstore_flush(api.store, &api.error));
+    api_reopen();
+    ck_assert_uint_eq(api_size(api.table), 52000);
+    GET_IS("[0 50999 51999 52000]", "[0 50999 51999 -1]");
+}
+END_TEST
+
+/* With the memory for unflushed rows used up, a writer is told instead of waiting for ever. */
+START_TEST(a_full_disk_is_told_to_writers_that_would_wait)
+{
+    int code = 0;
+
+    signal(SIGXFSZ, SIG_IGN);
+    api.options.delta_bytes = 64 << 10;
+    open_numbers();
+    insert_range(0, 1000, 0);
+    OK(htstore_flush(api.store, &api.error));
+    limit_files((rlim_t)api_stats().data_bytes + 20000);
+    int64_t n = 1;
+    for (; n < 1000 && code == 0; n++) {
+        const int64_t key = n * 1000;
+        int64_t keys[100];
+        for (int64_t i = 0; i < 100; i++)
+            keys[i] = key + i;
+        const struct htstore_array array = htstore_vector(HTSTORE_INT64, keys, 100);
+        code = htstore_table_insert(api.table, &array, &array, 0, &api.error);
+    }
+    ck_assert_int_eq(code, HTSTORE_ENOSPC);
+    const uint64_t size = api_size(api.table);
+    ck_assert_uint_eq(size, 1000 + (uint64_t)(n - 2) * 100);
+    limit_files(RLIM_INFINITY);
+    OK(htstore_flush(api.store, &api.error));
+    insert_range(5000000, 100, 0);
+    api_reopen();
+    ck_assert_uint_eq(api_size(api.table), size + 100);
 }
 END_TEST
 
@@ -406,6 +468,8 @@ int main(void)
     tcase_add_test(tests, a_batch_larger_than_the_budget_is_taken);
     tcase_add_test(tests, the_map_grows_by_itself);
     tcase_add_test(tests, writes_go_on_while_a_cursor_keeps_the_map_from_growing);
+    tcase_add_test(tests, a_full_disk_stops_the_flush_and_loses_nothing);
+    tcase_add_test(tests, a_full_disk_is_told_to_writers_that_would_wait);
     tcase_add_test(tests, a_cursor_that_stays_open_is_reported);
     tcase_add_test(tests, space_of_cleared_tables_is_used_again);
     tcase_add_test(tests, a_list_has_names_in_order_with_rows_and_bytes);

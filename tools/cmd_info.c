@@ -42,14 +42,21 @@ static void write_text(struct tool *tool, const struct htstore_stats *stats)
     buffer_printf(out, "rows     %" PRIu64 "\n", stats->n_rows);
     write_size(out, "data", stats->data_bytes);
     write_size(out, "journal", stats->journal_bytes);
+    if (stats->owner_pid != 0)
+        buffer_printf(out, "owner    process %" PRIu64 "\n", stats->owner_pid);
+    else if (stats->unreplayed)
+        buffer_text(out, "owner    none; the last one died: the next to write replays what the journal holds\n");
+    else
+        buffer_text(out, "owner    none; closed\n");
     buffer_printf(out, "library  %s; %s\n", htstore_version(), htstore_build_info());
 }
 
 static void write_json(struct tool *tool, const struct htstore_stats *stats)
 {
-    const char *const names[] = { "applied_lsn", "tables", "rows", "data_bytes", "journal_bytes", "map_size" };
-    const uint64_t values[] = { stats->applied_lsn, stats->n_tables,      stats->n_rows,
-                                stats->data_bytes,  stats->journal_bytes, stats->map_size };
+    const char *const names[] = { "applied_lsn",   "tables",   "rows",      "data_bytes",
+                                  "journal_bytes", "map_size", "owner_pid", "unreplayed" };
+    const uint64_t values[] = { stats->applied_lsn,   stats->n_tables, stats->n_rows,    stats->data_bytes,
+                                stats->journal_bytes, stats->map_size, stats->owner_pid, stats->unreplayed };
     struct json json = { &tool->out.pending, false };
     char id[33];
 
