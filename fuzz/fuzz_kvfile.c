@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "kv_image.h"
+#include "kvwalk.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -42,14 +43,14 @@ static void take_bad(void *user, uint64_t page, const char *reason)
 static void read_trees(int fd, bool skip_newest, struct sum *sum)
 {
     static const char *const names[] = { "rows", "more", "nothing" };
-    struct hti_kvfile *file;
-    struct hti_kvfile_tree tree;
-    if (hti_kvfile_open(fd, skip_newest, "memory", &file, NULL) != 0)
+    struct hti_kvwalk *file;
+    struct hti_kvpage_tree tree;
+    if (hti_kvwalk_open(fd, skip_newest, "memory", &file, NULL) != 0)
         return;
     for (unsigned i = 0; i < sizeof names / sizeof *names; i++)
-        if (hti_kvfile_find_tree(file, names[i], &tree, take_bad, sum, NULL) == 0)
-            (void)hti_kvfile_walk(file, &tree, take_entry, take_bad, sum, NULL);
-    hti_kvfile_close(file);
+        if (hti_kvwalk_find_tree(file, names[i], &tree, take_bad, sum, NULL) == 0)
+            (void)hti_kvwalk_walk(file, &tree, take_entry, take_bad, sum, NULL);
+    hti_kvwalk_close(file);
 }
 
 /* The result of the check, and what both snapshots hold. */

@@ -49,7 +49,10 @@ static uint64_t checksum(enum hti_record_kind kind, uint64_t id, const uint8_t *
 
 static int seal(enum hti_record_kind kind, uint64_t id, struct hti_buf *out, size_t start)
 {
-    return hti_buf_append_u64(out, checksum(kind, id, out->data + start, out->size - start));
+    const uint64_t sum =
+        out->size > start ? checksum(kind, id, out->data + start, out->size - start) : checksum(kind, id, NULL, 0);
+
+    return hti_buf_append_u64(out, sum);
 }
 
 static int open_record(enum hti_record_kind kind, uint64_t id, struct hti_kv_bytes value, struct hti_reader *reader,

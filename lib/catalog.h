@@ -64,7 +64,7 @@ int hti_catalog_encode_table(const struct hti_table_record *record, struct hti_b
 int hti_catalog_encode_totals(const struct hti_totals_record *record, struct hti_buf *out);
 int hti_catalog_encode_garbage(const struct hti_garbage_record *record, struct hti_buf *out);
 
-/* Decoding verifies everything: HTSTORE_ECORRUPT, HTSTORE_EVERSION (store), HTSTORE_ENOMEM (table). Sentences name the record. */
+/* Decoding verifies everything: HTSTORE_ECORRUPT, HTSTORE_EVERSION and HTSTORE_EFORMAT (store), HTSTORE_ENOMEM (table). */
 int hti_catalog_decode_store(struct hti_kv_bytes value, struct hti_store_record *record, struct htstore_error *error);
 int hti_catalog_decode_table(uint64_t id, struct hti_kv_bytes value, struct hti_table_record *record,
                              struct htstore_error *error);
@@ -86,7 +86,7 @@ int hti_catalog_put_garbage(struct hti_kv_write *write, const struct hti_garbage
                             struct htstore_error *error);
 int hti_catalog_remove(struct hti_kv_write *write, enum hti_record_kind kind, uint64_t id, struct htstore_error *error);
 
-/* Read one record in a read transaction. HTSTORE_ECORRUPT if it is missing. */
+/* Read one record in a read transaction. HTSTORE_EFORMAT if it is missing: then this is no store. */
 int hti_catalog_get_store(struct hti_kv_read *read, struct hti_store_record *record, struct htstore_error *error);
 
 /* Is this a schema's worth of a name: 1 to HTSTORE_MAX_NAME_SIZE bytes of UTF-8? HTSTORE_EINVAL, HTSTORE_ETYPE. */

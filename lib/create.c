@@ -168,8 +168,9 @@ int hti_create_publish(int parent_fd, const char *temporary, const char *name, i
     err = hti_file_sync(fd);
     if (err == 0)
         err = hti_file_rename_new(parent_fd, temporary, parent_fd, name);
-    if (err == 0)
-        err = hti_file_sync(parent_fd);
+    /* a name that may not be durable is taken back: a call that failed has made nothing */
+    if (err == 0 && (err = hti_file_sync(parent_fd)) != 0)
+        hti_file_rename_new(parent_fd, name, parent_fd, temporary);
     return err ? hti_file_fail(error, err, path, "cannot put the new store into place") : 0;
 }
 

@@ -449,19 +449,17 @@ int hti_flush_locked(struct htstore *store, struct htstore_error *error)
 {
     const uint64_t wanted = atomic_load(&store->visible_lsn);
     struct htstore_error own;
-    int rc = 0;
+    int rc;
 
     if (atomic_load(&store->applied_lsn) >= wanted)
         return 0; /* also when the store is poisoned: what is asked for is there */
-    rc = hti_journal_poisoned(store->journal, error);
-    if (rc != 0)
-        return rc;
+    rc = hti_journal_poisoned(store->journal, &own);
     while (rc == 0 && atomic_load(&store->applied_lsn) < wanted) {
         if (!store->frozen)
             freeze_delta(store);
         rc = flush_frozen(store, &own);
     }
-    note_result(store, rc, &own);
+    note_result(store, rc, &own); /* also when poisoned: a writer may wait for room that no flush will make */
     if (rc != 0)
         hti_error_copy(error, &own);
     return rc;

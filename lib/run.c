@@ -197,12 +197,13 @@ static int group_by_table(struct hti_run *run)
 static void sort_table(struct hti_run *run, struct hti_run_table *table)
 {
     const bool strings = table->core->type.key_size == 0;
-    struct hti_run_row *rows = run->rows + table->begin;
     const size_t n = table->end - table->begin;
+    struct hti_run_row *rows;
     size_t kept = 0;
 
     if (n == 0)
         return;
+    rows = run->rows + table->begin;
     qsort(rows, n, sizeof *rows, strings ? compare_string_rows : compare_fixed);
     for (size_t i = 0; i < n; i++)
         if (i + 1 == n || compare_keys(&rows[i], &rows[i + 1], strings) != 0)

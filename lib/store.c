@@ -262,6 +262,7 @@ static int recover(struct htstore *store, struct htstore_error *error)
         store->record.session++;
         store->record.clean = false;
         rc = hti_flush_commit_record(store, error);
+        store->in_use = rc != HTSTORE_ENOMEM && rc != HTSTORE_EBUSY; /* of other failures the outcome is not known */
     }
     if (rc == 0)
         rc = hti_recover_delete(store, &recovery, error);
@@ -392,6 +393,20 @@ static int new_store(const char *path, const struct htstore_options *options, st
     return 0;
 }
 
+/*
+ * An open that fails leaves no journal segment behind: it has no record in it. But once LMDB says that the store is in
+ * use, a missing journal would be taken for damage: then LMDB must say first that it was closed.
+ */
+static bool may_remove_journal(struct htstore *store)
+{
+    if (!store->journal)
+        return false;
+    if (!store->in_use)
+        return true;
+    store->record.clean = true;
+    return hti_flush_commit_record(store, NULL) == 0;
+}
+
 static int open_store(const char *path, const struct htstore_options *options, struct htstore **out,
                       struct htstore_error *error)
 {
@@ -404,7 +419,7 @@ static int open_store(const char *path, const struct htstore_options *options, s
     if (rc == 0)
         rc = store->readonly ? open_reader(store, error) : open_owner(store, error);
     if (rc != 0) {
-        release_store(store, false);
+        release_store(store, may_remove_journal(store));
         return rc;
     }
     *out = store;

@@ -5,12 +5,14 @@
 #include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "file.h"
+#include "kvfile.h"
 #include "mem.h"
 #include "text.h"
 
@@ -279,7 +281,7 @@ struct listing {
     struct htstore_error *error;
 };
 
-static int take_database(void *user, const uint8_t *name, size_t name_size, const struct hti_kvfile_tree *tree)
+static int take_database(void *user, const uint8_t *name, size_t name_size, const struct hti_kvpage_tree *tree)
 {
     struct listing *l = user;
     struct hti_wreck_state *state = l->state;
@@ -297,7 +299,7 @@ static int take_database(void *user, const uint8_t *name, size_t name_size, cons
     if (!more)
         return no_memory(l->error);
     state->databases = more;
-    more[state->n_databases++] = (struct hti_wreck_database){ number, *tree };
+    more[state->n_databases++] = (struct hti_wreck_database){ .number = number, .tree = *tree };
     return 0;
 }
 
@@ -307,7 +309,7 @@ static int list_databases(struct hti_wreck *wreck, unsigned i, bool *whole, stru
     struct listing l = { .damage = { .wreck = wreck, .what = "list of databases" },
                          .state = &wreck->states[i],
                          .error = error };
-    const int rc = hti_kvfile_list_trees(wreck->states[i].file, take_database, hti_wreck_note_page, &l, error);
+    const int rc = hti_kvwalk_list_trees(wreck->states[i].file, take_database, hti_wreck_note_page, &l, error);
 
     hti_wreck_tell_pages(&l.damage);
     *whole = l.damage.n_pages == 0;
@@ -334,7 +336,7 @@ static int read_state(struct hti_wreck *wreck, unsigned i, bool *whole, struct h
         *whole = false;
         return rc;
     }
-    rc = hti_kvfile_walk(state->file, &state->catalog, take_record, hti_wreck_note_page, &c, error);
+    rc = hti_kvwalk_walk(state->file, &state->catalog, take_record, hti_wreck_note_page, &c, error);
     if (rc != 0)
         return rc;
     hti_wreck_tell_pages(&c.damage);
@@ -346,15 +348,52 @@ static int read_state(struct hti_wreck *wreck, unsigned i, bool *whole, struct h
     return 0;
 }
 
-/* Of tables of one name the last one counts: the others are from before a drop. */
-static void mark_replaced(struct hti_wreck *wreck, size_t i)
+static int compare_names(const void *a, const void *b)
 {
-    struct hti_wreck_table *table = &wreck->tables[i];
+    const struct hti_wreck_table *const *x = a, *const *y = b;
+    const int order = strcmp((*x)->record.name, (*y)->record.name);
 
-    for (size_t j = i + 1; j < wreck->n_tables && !table->replaced; j++) {
-        const char *name = wreck->tables[j].record.name;
-        table->replaced = name && table->record.name && strcmp(name, table->record.name) == 0;
-    }
+    return order ? order : ((*x)->id > (*y)->id) - ((*x)->id < (*y)->id);
+}
+
+/* Of tables of one name the last one counts: the others are from before a drop. */
+static int mark_replaced(struct hti_wreck *wreck, struct htstore_error *error)
+{
+    struct hti_wreck_table **named = hti_mem_alloc_array(wreck->n_tables, sizeof(struct hti_wreck_table *));
+    size_t n = 0;
+
+    if (!named)
+        return no_memory(error);
+    for (size_t i = 0; i < wreck->n_tables; i++)
+        if (wreck->tables[i].record.name)
+            named[n++] = &wreck->tables[i];
+    if (n > 1)
+        qsort(named, n, sizeof *named, compare_names);
+    for (size_t i = 0; i + 1 < n; i++)
+        named[i]->replaced = strcmp(named[i]->record.name, named[i + 1]->record.name) == 0;
+    hti_mem_free(named);
+    return 0;
+}
+
+static bool is_claimed(const struct hti_wreck *wreck, uint64_t number)
+{
+    for (size_t i = 0; i < wreck->n_tables; i++)
+        if (wreck->tables[i].has_totals && wreck->tables[i].totals_state == 0 &&
+            wreck->tables[i].totals.database == number)
+            return true;
+    for (size_t i = 0; i < wreck->n_garbage; i++)
+        if (wreck->garbage[i] == number)
+            return true;
+    return false;
+}
+
+/* For tables without totals: their databases are among those that nobody claims. */
+static void mark_claimed(struct hti_wreck *wreck)
+{
+    struct hti_wreck_state *newest = &wreck->states[0];
+
+    for (size_t i = 0; i < newest->n_databases; i++)
+        newest->databases[i].claimed = is_claimed(wreck, newest->databases[i].number);
 }
 
 static int judge_catalog(struct hti_wreck *wreck, bool whole, struct htstore_error *error)
@@ -365,7 +404,6 @@ static int judge_catalog(struct hti_wreck *wreck, bool whole, struct htstore_err
         n_readable += wreck->tables[i].has_record;
         if (!wreck->tables[i].has_record)
             lose_table(wreck, &wreck->tables[i]);
-        mark_replaced(wreck, i);
     }
     if (!wreck->has_store)
         hti_wreck_warn(wreck, "the store's own record is missing or damaged: all of its journal counts");
@@ -399,7 +437,10 @@ static int read_catalog(struct hti_wreck *wreck, struct htstore_error *error)
         hti_wreck_warn(wreck, "the catalogue of the last transaction is not found");
     if (!newest->has_catalog && newest->n_databases == 0)
         wreck->store_is_exact = wreck->has_store; /* all of it is the older state's, and so are the rows */
-    return judge_catalog(wreck, whole, error);
+    if (!whole)
+        mark_claimed(wreck);
+    rc = mark_replaced(wreck, error);
+    return rc ? rc : judge_catalog(wreck, whole, error);
 }
 
 /* --- open and close --- */
@@ -441,7 +482,7 @@ static int keep_owners_out(struct hti_wreck *wreck, struct htstore_error *error)
 static int open_states(struct hti_wreck *wreck, struct htstore_error *error)
 {
     struct htstore_error reason;
-    int rc = hti_kvfile_open(wreck->data_fd, false, wreck->data_path, &wreck->states[0].file, error);
+    int rc = hti_kvwalk_open(wreck->data_fd, false, wreck->data_path, &wreck->states[0].file, error);
 
     if (rc != 0)
         return rc;
@@ -450,7 +491,7 @@ static int open_states(struct hti_wreck *wreck, struct htstore_error *error)
     if (rc != 0 && rc != HTSTORE_ENOMEM)
         hti_wreck_note(wreck, "data.mdb: %s", reason.message);
     if (rc != HTSTORE_ENOMEM)
-        rc = hti_kvfile_open(wreck->data_fd, true, wreck->data_path, &wreck->states[1].file, &reason);
+        rc = hti_kvwalk_open(wreck->data_fd, true, wreck->data_path, &wreck->states[1].file, &reason);
     if (rc == HTSTORE_ENOMEM) {
         hti_error_copy(error, &reason);
         return rc;
@@ -491,7 +532,7 @@ int hti_wreck_open(struct hti_wreck *wreck, const char *path, const struct htsto
 void hti_wreck_close(struct hti_wreck *wreck)
 {
     for (unsigned i = 0; i < HTI_WRECK_STATES; i++) {
-        hti_kvfile_close(wreck->states[i].file);
+        hti_kvwalk_close(wreck->states[i].file);
         hti_mem_free(wreck->states[i].databases);
     }
     for (size_t i = 0; i < wreck->n_tables; i++)

@@ -10,22 +10,23 @@
 
 #include "catalog.h"
 #include "codec.h"
-#include "kvfile.h"
+#include "kvwalk.h"
 #include "lock.h"
 
 /* A database of rows, as the main tree of a state records it. */
 struct hti_wreck_database {
     uint64_t number;
-    struct hti_kvfile_tree tree;
+    bool claimed; /* the newest catalogue says whose it is */
+    struct hti_kvpage_tree tree;
 };
 
 /* What one of the two meta pages leads to: the state after the last transaction, or the one before it. */
 struct hti_wreck_state {
-    struct hti_kvfile *file;
+    struct hti_kvwalk *file;
     struct hti_wreck_database *databases;
     size_t n_databases;
     bool has_catalog;
-    struct hti_kvfile_tree catalog;
+    struct hti_kvpage_tree catalog;
 };
 
 struct hti_core;
@@ -86,7 +87,7 @@ const char *hti_wreck_label(const struct hti_wreck_table *table, char out[HTI_WR
 /* The table with that id. One that nobody knew is added as lost. NULL: no memory. */
 struct hti_wreck_table *hti_wreck_table(struct hti_wreck *wreck, uint64_t id);
 
-/* What a walk met. A walk's own structure begins with it, so that hti_wreck_note_page() can be its hti_kvfile_bad_fn. */
+/* What a walk met. A walk's own structure begins with it, so that hti_wreck_note_page() can be its hti_kvwalk_bad_fn. */
 struct hti_wreck_damage {
     struct hti_wreck *wreck;
     const char *what; /* is walked: for messages */

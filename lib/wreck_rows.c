@@ -12,34 +12,16 @@
 
 /* Where the rows of a table are. */
 struct source {
-    const struct hti_kvfile_tree *tree; /* NULL: nowhere */
+    const struct hti_kvpage_tree *tree; /* NULL: nowhere */
     unsigned state;
 };
 
-static bool find_database(const struct hti_wreck *wreck, unsigned state, uint64_t number, struct source *source)
+static const struct hti_wreck_database *find_database(const struct hti_wreck_state *state, uint64_t number)
 {
-    const struct hti_wreck_state *s = &wreck->states[state];
-
-    for (size_t i = 0; i < s->n_databases; i++) {
-        if (s->databases[i].number == number) {
-            *source = (struct source){ &s->databases[i].tree, state };
-            return true;
-        }
-    }
-    return false;
-}
-
-/* Does the newest catalogue say whose database this is? */
-static bool is_claimed(const struct hti_wreck *wreck, uint64_t number)
-{
-    for (size_t i = 0; i < wreck->n_tables; i++)
-        if (wreck->tables[i].has_totals && wreck->tables[i].totals_state == 0 &&
-            wreck->tables[i].totals.database == number)
-            return true;
-    for (size_t i = 0; i < wreck->n_garbage; i++)
-        if (wreck->garbage[i] == number)
-            return true;
-    return false;
+    for (size_t i = 0; i < state->n_databases; i++)
+        if (state->databases[i].number == number)
+            return &state->databases[i];
+    return NULL;
 }
 
 struct probe {
@@ -74,9 +56,9 @@ static int probe_databases(const struct hti_wreck *wreck, const struct hti_wreck
     for (size_t i = 0; i < newest->n_databases; i++) {
         const struct hti_wreck_database *d = &newest->databases[i];
         struct probe p = { table, MAX_PROBED_ROWS };
-        if (d->number <= best || is_claimed(wreck, d->number))
+        if (d->number <= best || d->claimed)
             continue;
-        const int rc = hti_kvfile_walk(newest->file, &d->tree, probe_row, NULL, &p, error);
+        const int rc = hti_kvwalk_walk(newest->file, &d->tree, probe_row, NULL, &p, error);
         if (rc < 0)
             return rc;
         if (rc == 1) {
@@ -96,11 +78,13 @@ static int find_rows(const struct hti_wreck *wreck, const struct hti_wreck_table
         if (rc != 0 || source->tree || !table->has_totals)
             return rc;
     }
-    if (table->totals_state != 0 && is_claimed(wreck, table->totals.database))
-        return 0; /* meanwhile it is garbage */
-    for (unsigned i = 0; i < HTI_WRECK_STATES; i++)
-        if (find_database(wreck, i, table->totals.database, source))
-            break;
+    for (unsigned i = 0; i < HTI_WRECK_STATES && !source->tree; i++) {
+        const struct hti_wreck_database *d = find_database(&wreck->states[i], table->totals.database);
+        if (d && i != table->totals_state && d->claimed)
+            return 0; /* meanwhile it is garbage */
+        if (d)
+            *source = (struct source){ &d->tree, i };
+    }
     return 0;
 }
 
@@ -210,7 +194,7 @@ int hti_wreck_rows_walk(struct hti_wreck *wreck, const struct hti_wreck_table *t
     hti_wreck_label(table, label);
     rc = find_rows(wreck, table, &source, error);
     if (rc == 0 && source.tree)
-        rc = hti_kvfile_walk(wreck->states[source.state].file, source.tree, take_row, hti_wreck_note_page, &w, error);
+        rc = hti_kvwalk_walk(wreck->states[source.state].file, source.tree, take_row, hti_wreck_note_page, &w, error);
     if (rc == 0)
         judge_rows(&w, &source);
     return rc;

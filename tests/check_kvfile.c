@@ -1,6 +1,6 @@
 /*
- * Tests of kvfile: what liblmdb wrote is accepted and read as liblmdb reads it; what is damaged is refused or told, page by
- * page, and never crashes.
+ * Tests of kvfile, kvwalk and kvpage below them: what liblmdb wrote is accepted and read as liblmdb reads it; what is damaged
+ * is refused or told, page by page, and never crashes.
  */
 #include "kvfile.h"
 
@@ -18,6 +18,7 @@
 
 #include "check_util.h"
 #include "kv_image.h"
+#include "kvwalk.h"
 #include "mem.h"
 
 #define N_ELEMENTS(array) ((int)(sizeof(array) / sizeof *(array)))
@@ -226,19 +227,19 @@ static void note_bad(void *user, uint64_t page, const char *reason)
 /* Walk the databases with these names, as many as there are. */
 static int walk_names(int fd, bool skip_newest, const char *const *names, int n_names)
 {
-    struct hti_kvfile *file;
+    struct hti_kvwalk *file;
     memset(&seen, 0, sizeof seen);
-    int code = hti_kvfile_open(fd, skip_newest, "file", &file, &error);
+    int code = hti_kvwalk_open(fd, skip_newest, "file", &file, &error);
     for (int i = 0; !code && i < n_names; i++) {
-        struct hti_kvfile_tree tree;
-        code = hti_kvfile_find_tree(file, names[i], &tree, note_bad, &seen, &error);
+        struct hti_kvpage_tree tree;
+        code = hti_kvwalk_find_tree(file, names[i], &tree, note_bad, &seen, &error);
         if (code == 0)
-            code = hti_kvfile_walk(file, &tree, note_entry, note_bad, &seen, &error);
+            code = hti_kvwalk_walk(file, &tree, note_entry, note_bad, &seen, &error);
         if (code > 0)
             code = 0;
     }
     if (file)
-        hti_kvfile_close(file);
+        hti_kvwalk_close(file);
     return code;
 }
 
@@ -284,15 +285,15 @@ static void fail_bad(void *user, uint64_t page, const char *reason)
     ck_abort_msg("page %" PRIu64 ": %s", page, reason);
 }
 
-static void compare_db(MDB_txn *txn, struct hti_kvfile *file, const char *name)
+static void compare_db(MDB_txn *txn, struct hti_kvwalk *file, const char *name)
 {
     struct cursor cursor = { NULL, 0 };
-    struct hti_kvfile_tree tree;
+    struct hti_kvpage_tree tree;
     MDB_dbi dbi;
     MDB_stat stat;
     MDB_val k, v;
     int found = mdb_dbi_open(txn, name, 0, &dbi);
-    int code = hti_kvfile_find_tree(file, name, &tree, fail_bad, NULL, &error);
+    int code = hti_kvwalk_find_tree(file, name, &tree, fail_bad, NULL, &error);
     ck_assert_int_eq(code, found == 0 ? 0 : 1);
     if (code)
         return;
@@ -301,7 +302,7 @@ static void compare_db(MDB_txn *txn, struct hti_kvfile *file, const char *name)
     ck_assert_uint_eq(tree.depth, stat.ms_depth);
     ck_assert_uint_eq(tree.flags, 0);
     OK(mdb_cursor_open(txn, dbi, &cursor.cursor));
-    ck_assert_int_eq(hti_kvfile_walk(file, &tree, compare_entry, fail_bad, &cursor, &error), 0);
+    ck_assert_int_eq(hti_kvwalk_walk(file, &tree, compare_entry, fail_bad, &cursor, &error), 0);
     ck_assert_uint_eq(cursor.n_entries, stat.ms_entries);
     ck_assert_int_eq(mdb_cursor_get(cursor.cursor, &k, &v, MDB_NEXT), MDB_NOTFOUND);
     mdb_cursor_close(cursor.cursor);
@@ -310,19 +311,19 @@ static void compare_db(MDB_txn *txn, struct hti_kvfile *file, const char *name)
 /* Check and walk the file at `path`; compare with what liblmdb finds there. */
 static void compare_file(MDB_env *env, const char *const *db_names, int n_names)
 {
-    struct hti_kvfile *file;
+    struct hti_kvwalk *file;
     MDB_txn *txn;
     MDB_envinfo info;
     int fd = open_data();
     ck_assert_msg(hti_kvfile_check(fd, path, &error) == 0, "%s", error.message);
-    ck_assert_int_eq(hti_kvfile_open(fd, false, path, &file, &error), 0);
+    ck_assert_int_eq(hti_kvwalk_open(fd, false, path, &file, &error), 0);
     OK(mdb_env_info(env, &info));
-    ck_assert_uint_eq(hti_kvfile_txn_id(file), info.me_last_txnid);
+    ck_assert_uint_eq(hti_kvwalk_txn_id(file), info.me_last_txnid);
     OK(mdb_txn_begin(env, NULL, MDB_RDONLY, &txn));
     for (int i = 0; i < n_names; i++)
         compare_db(txn, file, db_names[i]);
     mdb_txn_abort(txn);
-    hti_kvfile_close(file);
+    hti_kvwalk_close(file);
     close(fd);
 }
 
@@ -742,7 +743,8 @@ START_TEST(every_field_of_both_metas_is_checked)
         kv_init_sample(&image, 512);
         overwrite(kv_page(&image, number) + fault->offset, fault->size, fault->value);
         store(image.data, image.size);
-        if (number == 0 && is_about_a_root(fault)) { /* the older one: see the test of a meta page that LMDB could not write */
+        /* Roots of the older one: see the test of a meta page that LMDB could not write. */
+        if (number == 0 && is_about_a_root(fault)) {
             ck_assert_int_eq(check(), 0);
         } else {
             ck_assert_int_eq(check(), HTSTORE_ECORRUPT);
@@ -779,16 +781,16 @@ END_TEST
 START_TEST(two_damaged_metas_leave_nothing)
 {
     struct kv_image image;
-    struct hti_kvfile *file = (struct hti_kvfile *)&image;
+    struct hti_kvwalk *file = (struct hti_kvwalk *)&image;
     kv_init_sample(&image, 512);
     image.data[10] = 0;
     image.data[512 + 10] = 0;
     store(image.data, image.size);
     ck_assert_int_eq(check(), HTSTORE_ECORRUPT);
-    ck_assert_int_eq(hti_kvfile_open(memory_fd, false, "file", &file, &error), HTSTORE_ECORRUPT);
+    ck_assert_int_eq(hti_kvwalk_open(memory_fd, false, "file", &file, &error), HTSTORE_ECORRUPT);
     ck_assert_ptr_null(file);
     ck_assert_str_eq(error.path, "file");
-    ck_assert_int_eq(hti_kvfile_open(memory_fd, true, "file", &file, &error), HTSTORE_ECORRUPT);
+    ck_assert_int_eq(hti_kvwalk_open(memory_fd, true, "file", &file, &error), HTSTORE_ECORRUPT);
     free(image.data);
 }
 END_TEST
@@ -831,7 +833,7 @@ END_TEST
 START_TEST(the_state_before_can_be_walked)
 {
     static const char *const rows[] = { "rows" };
-    struct hti_kvfile *file;
+    struct hti_kvwalk *file;
     MDB_env *env = open_env();
     MDB_txn *txn = begin(env);
     put_text(txn, "rows", "a", "old");
@@ -847,10 +849,10 @@ START_TEST(the_state_before_can_be_walked)
     ck_assert_int_eq(walk_names(fd, true, rows, 1), 0);
     ck_assert_uint_eq(seen.n_entries, 1);
     ck_assert_uint_eq(seen.digest, hash_entry((const uint8_t *)"a", 1, (const uint8_t *)"old", 3));
-    ck_assert_int_eq(hti_kvfile_open(fd, true, "file", &file, &error), 0);
-    ck_assert_uint_eq(hti_kvfile_txn_id(file), 1);
-    hti_kvfile_close(file);
-    hti_kvfile_close(NULL);
+    ck_assert_int_eq(hti_kvwalk_open(fd, true, "file", &file, &error), 0);
+    ck_assert_uint_eq(hti_kvwalk_txn_id(file), 1);
+    hti_kvwalk_close(file);
+    hti_kvwalk_close(NULL);
     close(fd);
 }
 END_TEST
@@ -1329,7 +1331,7 @@ static void make_chain(struct kv_image *image, unsigned n_branches)
 static char listed[200];
 static const char *stop_at;
 
-static int list_tree(void *user, const uint8_t *name, size_t name_size, const struct hti_kvfile_tree *tree)
+static int list_tree(void *user, const uint8_t *name, size_t name_size, const struct hti_kvpage_tree *tree)
 {
     char text[64];
     ck_assert_ptr_eq(user, &seen);
@@ -1340,13 +1342,13 @@ static int list_tree(void *user, const uint8_t *name, size_t name_size, const st
 
 static int list_sample(const struct kv_image *image)
 {
-    struct hti_kvfile *file;
+    struct hti_kvwalk *file;
     store(image->data, image->size);
-    ck_assert_int_eq(hti_kvfile_open(memory_fd, false, "file", &file, &error), 0);
+    ck_assert_int_eq(hti_kvwalk_open(memory_fd, false, "file", &file, &error), 0);
     memset(&seen, 0, sizeof seen);
     listed[0] = '\0';
-    int code = hti_kvfile_list_trees(file, list_tree, note_bad, &seen, &error);
-    hti_kvfile_close(file);
+    int code = hti_kvwalk_list_trees(file, list_tree, note_bad, &seen, &error);
+    hti_kvwalk_close(file);
     return code;
 }
 
@@ -1411,8 +1413,8 @@ static int note_size(void *user, const uint8_t *key, size_t key_size, const uint
 static int walk_big_value(uint32_t size)
 {
     struct kv_image image;
-    struct hti_kvfile *file;
-    struct hti_kvfile_tree tree;
+    struct hti_kvwalk *file;
+    struct hti_kvpage_tree tree;
     uint32_t n_pages = (15 + size) / PAGE_SIZE + 1;
     kv_init_sample(&image, PAGE_SIZE);
     kv_put_value(&image, 11, n_pages, KV_SAMPLE_BIG);
@@ -1428,10 +1430,10 @@ static int walk_big_value(uint32_t size)
     ck_assert_int_eq(check(), 0);
     memset(&seen, 0, sizeof seen);
     value_size_seen = 100;
-    ck_assert_int_eq(hti_kvfile_open(memory_fd, false, "file", &file, &error), 0);
-    ck_assert_int_eq(hti_kvfile_find_tree(file, "rows", &tree, note_bad, &seen, &error), 0);
-    int code = hti_kvfile_walk(file, &tree, note_size, note_bad, &seen, &error);
-    hti_kvfile_close(file);
+    ck_assert_int_eq(hti_kvwalk_open(memory_fd, false, "file", &file, &error), 0);
+    ck_assert_int_eq(hti_kvwalk_find_tree(file, "rows", &tree, note_bad, &seen, &error), 0);
+    int code = hti_kvwalk_walk(file, &tree, note_size, note_bad, &seen, &error);
+    hti_kvwalk_close(file);
     free(image.data);
     return code;
 }
@@ -1466,48 +1468,48 @@ static int stop_at_third(void *user, const uint8_t *key, size_t key_size, const 
 START_TEST(a_walk_stops_when_asked_and_needs_nobody_to_hear_of_damage)
 {
     struct kv_image image;
-    struct hti_kvfile *file;
-    struct hti_kvfile_tree tree;
+    struct hti_kvwalk *file;
+    struct hti_kvpage_tree tree;
     unsigned n_entries = 0;
     kv_init_sample(&image, 512);
     store(image.data, image.size);
-    ck_assert_int_eq(hti_kvfile_open(memory_fd, false, "file", &file, &error), 0);
-    ck_assert_int_eq(hti_kvfile_find_tree(file, "rows", &tree, NULL, NULL, &error), 0);
-    ck_assert_int_eq(hti_kvfile_walk(file, &tree, stop_at_third, NULL, &n_entries, &error), 77);
+    ck_assert_int_eq(hti_kvwalk_open(memory_fd, false, "file", &file, &error), 0);
+    ck_assert_int_eq(hti_kvwalk_find_tree(file, "rows", &tree, NULL, NULL, &error), 0);
+    ck_assert_int_eq(hti_kvwalk_walk(file, &tree, stop_at_third, NULL, &n_entries, &error), 77);
     ck_assert_uint_eq(n_entries, 3);
     image.data[6 * 512] = 0;
     store(image.data, image.size);
     n_entries = 5;
-    ck_assert_int_eq(hti_kvfile_walk(file, &tree, stop_at_third, NULL, &n_entries, &error), 0);
+    ck_assert_int_eq(hti_kvwalk_walk(file, &tree, stop_at_third, NULL, &n_entries, &error), 0);
     ck_assert_uint_eq(n_entries, 7);
-    hti_kvfile_close(file);
+    hti_kvwalk_close(file);
     free(image.data);
 }
 END_TEST
 
 START_TEST(any_tree_may_be_asked_for)
 {
-    static const struct hti_kvfile_tree trees[] = {
+    static const struct hti_kvpage_tree trees[] = {
         { .root = 0, .depth = 1 },
         { .root = 1, .depth = 1 },
         { .root = 12, .depth = 1 },
         { .root = UINT64_MAX - 1, .depth = 40000 },
     };
     struct kv_image image;
-    struct hti_kvfile *file;
+    struct hti_kvwalk *file;
     kv_init_sample(&image, 512);
     store(image.data, image.size);
-    ck_assert_int_eq(hti_kvfile_open(memory_fd, false, "file", &file, &error), 0);
+    ck_assert_int_eq(hti_kvwalk_open(memory_fd, false, "file", &file, &error), 0);
     memset(&seen, 0, sizeof seen);
     for (int i = 0; i < N_ELEMENTS(trees); i++) {
-        ck_assert_int_eq(hti_kvfile_walk(file, &trees[i], note_entry, note_bad, &seen, &error), 0);
+        ck_assert_int_eq(hti_kvwalk_walk(file, &trees[i], note_entry, note_bad, &seen, &error), 0);
         ck_assert_uint_eq(seen.n_bad, (uint64_t)i + 1);
     }
-    struct hti_kvfile_tree empty = { .root = UINT64_MAX };
-    ck_assert_int_eq(hti_kvfile_walk(file, &empty, note_entry, note_bad, &seen, &error), 0);
+    struct hti_kvpage_tree empty = { .root = UINT64_MAX };
+    ck_assert_int_eq(hti_kvwalk_walk(file, &empty, note_entry, note_bad, &seen, &error), 0);
     ck_assert_uint_eq(seen.n_bad, 4);
     ck_assert_uint_eq(seen.n_entries, 0);
-    hti_kvfile_close(file);
+    hti_kvwalk_close(file);
     free(image.data);
 }
 END_TEST
@@ -1614,12 +1616,12 @@ END_TEST
 START_TEST(unreadable_files_are_io_errors)
 {
     struct kv_image image;
-    struct hti_kvfile *file;
+    struct hti_kvwalk *file;
     kv_init_sample(&image, 512);
     store(image.data, image.size);
     ck_assert_int_eq(hti_kvfile_check(-1, "file", &error), HTSTORE_EIO);
     ck_assert_int_eq(error.sys_errno, EBADF);
-    ck_assert_int_eq(hti_kvfile_open(-1, false, "file", &file, &error), HTSTORE_EIO);
+    ck_assert_int_eq(hti_kvwalk_open(-1, false, "file", &file, &error), HTSTORE_EIO);
     ck_assert_ptr_null(file);
     hooks.fault_errno = EIO;
     static const uint64_t offsets[] = { 0, 512, 2 * 512, 3 * 512 };

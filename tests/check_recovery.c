@@ -89,8 +89,8 @@ static void expect_refusal(int code, const char *file, uint64_t offset)
 
     ck_assert_msg(rc == code, "open gave %d: %s", rc, scene.error.message);
     ck_assert_ptr_null(scene.store);
-    ck_assert_msg(size >= wanted && strcmp(scene.error.path + size - wanted, file) == 0, "%s is not %s", scene.error.path,
-                  file);
+    ck_assert_msg(size >= wanted && strcmp(scene.error.path + size - wanted, file) == 0, "%s is not %s",
+                  scene.error.path, file);
     ck_assert_msg(scene.error.offset == offset, "offset %ju is not %ju: %s", (uintmax_t)scene.error.offset,
                   (uintmax_t)offset, scene.error.message);
 }
@@ -504,7 +504,8 @@ static void expect_tables(int64_t n)
         (void)snprintf(name, sizeof name, "table%d", t);
         scene_must(htstore_table_open(scene.store, name, NULL, &table, &scene.error), "table");
         scene_must(htstore_table_size(table, &size, &scene.error), "size");
-        ck_assert_msg((int64_t)size == wanted, "table %d has %ju rows instead of %jd", t, (uintmax_t)size, (intmax_t)wanted);
+        ck_assert_msg((int64_t)size == wanted, "table %d has %ju rows instead of %jd", t, (uintmax_t)size,
+                      (intmax_t)wanted);
         scene_must(htstore_table_lookup(table, &k, NULL, &v, NULL, &scene.error), "lookup");
         for (int64_t i = 0; i < wanted; i++)
             ck_assert_int_eq(values[i], keys[i] == 0 ? n : keys[i] % 1000);
@@ -562,7 +563,8 @@ START_TEST(recovery_killed_before_it_deletes_is_repeated)
 }
 END_TEST
 
-static const enum mishap_call recovery_calls[] = { MISHAP_WRITE, MISHAP_DATASYNC, MISHAP_SYNC, MISHAP_UNLINK, MISHAP_RENAME };
+static const enum mishap_call recovery_calls[] = { MISHAP_WRITE, MISHAP_DATASYNC, MISHAP_SYNC, MISHAP_UNLINK,
+                                                   MISHAP_RENAME };
 
 START_TEST(recovery_that_meets_an_error_gives_it_and_works_later)
 {

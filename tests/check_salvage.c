@@ -15,9 +15,10 @@
 #include <unistd.h>
 
 #include "bytes.h"
+#include "faults.h"
 #include "file.h"
 #include "hash.h"
-#include "kvfile.h"
+#include "kvwalk.h"
 #include "mem.h"
 #include "segment.h"
 
@@ -432,12 +433,12 @@ static const char *data_path(void)
 /* The root page of the catalogue, in the state after the last transaction or before it. */
 static uint64_t catalog_root(bool older)
 {
-    struct hti_kvfile *file;
-    struct hti_kvfile_tree tree;
+    struct hti_kvwalk *file;
+    struct hti_kvpage_tree tree;
     int fd = open(data_path(), O_RDONLY | O_CLOEXEC);
-    OK(hti_kvfile_open(fd, older, "data.mdb", &file, &api.error));
-    OK(hti_kvfile_find_tree(file, "!catalog", &tree, NULL, NULL, &api.error));
-    hti_kvfile_close(file);
+    OK(hti_kvwalk_open(fd, older, "data.mdb", &file, &api.error));
+    OK(hti_kvwalk_find_tree(file, "!catalog", &tree, NULL, NULL, &api.error));
+    hti_kvwalk_close(file);
     close(fd);
     ck_assert_uint_ne(tree.root, UINT64_MAX);
     return tree.root;
@@ -793,7 +794,8 @@ START_TEST(keys_of_every_kind_are_named_in_the_log)
         (void)snprintf(name, sizeof name, "t%zu", i);
         struct htstore_table *table = make_table(name, cases[i].dtype, HTSTORE_STRING, "\\e");
         struct htstore_bytes text = htstore_string("find-me.");
-        struct htstore_array key = htstore_scalar(HTSTORE_STRING, &bytes), value = htstore_scalar(HTSTORE_STRING, &text);
+        struct htstore_array key = htstore_scalar(HTSTORE_STRING, &bytes),
+                             value = htstore_scalar(HTSTORE_STRING, &text);
         if (cases[i].dtype != HTSTORE_STRING)
             key = api_array(cases[i].dtype, cases[i].key);
         OK(htstore_table_insert(table, &key, &value, 0, &api.error));
@@ -847,6 +849,25 @@ START_TEST(the_state_before_the_last_transaction_is_used_when_the_newest_is_gone
     same_image(image, image_of_saved());
     WARNED("the catalogue of the last transaction is not found");
     WARNED("its rows are those before the last transaction");
+}
+END_TEST
+
+START_TEST(the_journal_makes_up_for_a_lost_transaction)
+{
+    make_sound();
+    api_reopen();
+    struct htstore_table *table;
+    OK(htstore_table_open(api.store, "ints", NULL, &table, &api.error));
+    for (unsigned i = 0; i < 6; i++)
+        add_rows(table, 2990 + i * 10, 10, HTSTORE_LAZY);
+    close_table(table);
+    OK(htstore_flush(api.store, &api.error));
+    struct image *image = kill_store();
+    spoil_at(data_path(), main_root(newest_meta()) * PAGE_SIZE, PAGE_SIZE);
+    RECOVERED(1);
+    same_image(image, image_of_saved());
+    ck_assert_uint_eq(report.n_records, 6);
+    ck_assert_uint_eq(report.n_lost_records, 0);
 }
 END_TEST
 
@@ -958,7 +979,7 @@ static struct image *make_many(void)
 }
 
 /* The name of the last database of rows. */
-static int take_name(void *user, const uint8_t *name, size_t size, const struct hti_kvfile_tree *tree)
+static int take_name(void *user, const uint8_t *name, size_t size, const struct hti_kvpage_tree *tree)
 {
     char *text = user;
     if (size == 17 && tree->n_entries == 3)
@@ -968,13 +989,13 @@ static int take_name(void *user, const uint8_t *name, size_t size, const struct 
 
 static void name_database(char name[18])
 {
-    struct hti_kvfile *file;
+    struct hti_kvwalk *file;
     int fd = open(data_path(), O_RDONLY | O_CLOEXEC);
     memset(name, 0, 18);
-    OK(hti_kvfile_open(fd, false, "data.mdb", &file, &api.error));
-    OK(hti_kvfile_list_trees(file, take_name, NULL, name, &api.error));
+    OK(hti_kvwalk_open(fd, false, "data.mdb", &file, &api.error));
+    OK(hti_kvwalk_list_trees(file, take_name, NULL, name, &api.error));
     ck_assert_uint_eq(strlen(name), 17);
-    hti_kvfile_close(file);
+    hti_kvwalk_close(file);
     close(fd);
 }
 
@@ -1548,12 +1569,14 @@ START_TEST(whatever_bytes_change_no_row_is_invented)
             changed.data[random_number() % limit] ^= (uint8_t)(1u << random_number() % 8);
         save_file(file == &journal ? path : data_path(), changed.data, changed.size);
         int result = recover();
-        ck_assert_msg(result >= 0 || result == HTSTORE_ECORRUPT || result == HTSTORE_EFORMAT || result == HTSTORE_EVERSION,
+        ck_assert_msg(result >= 0 || result == HTSTORE_ECORRUPT || result == HTSTORE_EFORMAT ||
+                          result == HTSTORE_EVERSION,
                       "run %u: %d %s", run, result, api.error.message);
         if (result >= 0) {
             struct image *saved = image_of_saved();
             part_of_image(image, saved);
-            ck_assert_msg(result == 1 || file == &journal || saved->n_rows == image->n_rows, "run %u: rows are missing", run);
+            ck_assert_msg(result == 1 || file == &journal || saved->n_rows == image->n_rows, "run %u: rows are missing",
+                          run);
             n_saved++;
             remove_folder("saved");
         }
@@ -1591,6 +1614,42 @@ START_TEST(without_memory_nothing_is_left_behind)
 }
 END_TEST
 
+/* Each write, sync and rename fails once. */
+START_TEST(a_failing_disk_leaves_no_store)
+{
+    static const int errnos[] = { EIO, ENOSPC };
+    static const enum fault_call calls[] = { FAULT_WRITE, FAULT_SYNC, FAULT_DATASYNC, FAULT_RENAME };
+    enum fault_call call = calls[_i % 4];
+    int sys_errno = errnos[_i / 4], result = 1;
+    struct image *image = make_small();
+    unsigned n;
+    for (n = 0; n < 1000; n++) {
+        report = untouched;
+        fault_clear();
+        fault_set(call, n, sys_errno, 0);
+        result = htstore_recover(api_path("damaged"), api_path("saved"), NULL, &report, &api.error);
+        bool struck = fault_count(call) > n;
+        fault_clear();
+        ck_assert(!exists(".saved.htstore-tmp"));
+        if (!struck)
+            break;
+        ck_assert_msg(result <= 0, "call %u: %d", n, result);
+        if (result == 0) {
+            same_image(image, image_of_saved());
+            remove_folder("saved");
+            continue;
+        }
+        ck_assert_msg(result == HTSTORE_EIO || result == HTSTORE_ENOSPC, "call %u: %d %s", n, result,
+                      api.error.message);
+        ck_assert_int_eq(api.error.code, result);
+        ck_assert_msg(!exists("saved"), "call %u: there is a store", n);
+    }
+    ck_assert_int_eq(result, 0);
+    ck_assert_uint_gt(n, 0);
+    same_image(image, image_of_saved());
+}
+END_TEST
+
 static void add_tests(TCase *tests)
 {
     tcase_add_test(tests, a_closed_store_is_copied_whole);
@@ -1622,6 +1681,7 @@ static void add_data_tests(TCase *tests)
     tcase_add_test(tests, many_damaged_rows_do_not_flood_the_log);
     tcase_add_test(tests, the_catalogue_before_the_last_transaction_fills_gaps);
     tcase_add_test(tests, the_state_before_the_last_transaction_is_used_when_the_newest_is_gone);
+    tcase_add_test(tests, the_journal_makes_up_for_a_lost_transaction);
     tcase_add_test(tests, both_catalogues_gone_is_too_much);
     tcase_add_loop_test(tests, one_meta_page_is_enough, 0, 2);
     tcase_add_test(tests, without_meta_pages_nothing_is_found);
@@ -1662,6 +1722,7 @@ int main(int argc, char **argv)
     add_data_tests(data);
     add_journal_tests(journal);
     tcase_add_loop_test(hard, whatever_bytes_change_no_row_is_invented, 0, 2);
+    tcase_add_loop_test(hard, a_failing_disk_leaves_no_store, 0, 8);
     tcase_add_loop_test(hard, without_memory_nothing_is_left_behind, 0, 2);
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         tcase_add_checked_fixture(cases[i], api_setup, api_teardown);

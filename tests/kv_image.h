@@ -1,6 +1,6 @@
 /*
  * kv_image: writes small LMDB 0.9 data files byte by byte, of any page size, without liblmdb: for tests and the fuzz target.
- * The format is that of lib/kvfile.c, which names its source.
+ * The format is that of lib/kvpage.c, which names its source.
  */
 #ifndef KV_IMAGE_H
 #define KV_IMAGE_H

@@ -142,7 +142,7 @@ static void die(const char *what)
 /* This program, with these arguments up to NULL. Its stdout is the pipe. */
 static struct child start(const char *role, ...)
 {
-    char *arguments[8] = { (char *)(uintptr_t)"crash_kill", (char *)(uintptr_t)role };
+    char *arguments[8] = { (char *)(uintptr_t) "crash_kill", (char *)(uintptr_t)role };
     int fds[2], n = 2;
     struct child child;
     va_list list;
@@ -211,7 +211,7 @@ struct run {
     char store[FOLDER_PATH_SIZE], image[FOLDER_PATH_SIZE];
     uint64_t seed; /* of the store */
     uint64_t position;
-    bool exists;            /* it was opened once, so that it must be there */
+    bool exists; /* it was opened once, so that it must be there */
     uint64_t open_us, verify_us; /* how long these take, lately */
     uint64_t n_stores, n_in_open, n_in_batches, n_at_end, n_unhurt, n_recoveries;
 };
@@ -232,8 +232,9 @@ static bool fail(const struct run *run, enum oracle_verdict verdict, const char 
     (void)fprintf(stderr,
                   "crash_kill: %s: %s (mode %s, seed %ju, position %ju)\nthe store before it was opened: %s\n"
                   "look at a copy of it: crash_kill verify COPY %ju %ju %s\n",
-                  oracle_verdict_name(verdict), what, mode_names[run->mode], (uintmax_t)run->seed, (uintmax_t)run->position,
-                  run->image, (uintmax_t)run->seed, (uintmax_t)run->position, mode_names[run->mode]);
+                  oracle_verdict_name(verdict), what, mode_names[run->mode], (uintmax_t)run->seed,
+                  (uintmax_t)run->position, run->image, (uintmax_t)run->seed, (uintmax_t)run->position,
+                  mode_names[run->mode]);
     return false;
 }
 
@@ -305,8 +306,8 @@ static struct child start_verifier(const struct run *run, bool crash)
 {
     char seed[24], position[24];
 
-    return start("verify", run->store, decimal(seed, run->seed), decimal(position, run->position), mode_names[run->mode],
-                 crash ? "crash" : (char *)NULL, (char *)NULL);
+    return start("verify", run->store, decimal(seed, run->seed), decimal(position, run->position),
+                 mode_names[run->mode], crash ? "crash" : (char *)NULL, (char *)NULL);
 }
 
 /* A kill in the middle of recovering from a kill. */
@@ -379,7 +380,8 @@ static int run_mode(enum mode mode, uint64_t points, uint64_t seed)
         good = use_store(&run);
     if (good && !folder_remove(run.root))
         die(run.root);
-    printf("%-8s %s: %ju stores, killed %ju times while opening, %ju in batches, %ju at the end, %ju in recoveries; %ju s\n",
+    printf("%-8s %s: %ju stores, killed %ju times while opening, %ju in batches, %ju at the end, %ju in recoveries; "
+           "%ju s\n",
            mode_names[mode], good ? "good" : "BAD", (uintmax_t)run.n_stores, (uintmax_t)run.n_in_open,
            (uintmax_t)run.n_in_batches, (uintmax_t)run.n_at_end, (uintmax_t)run.n_recoveries,
            (uintmax_t)((now_us() - begin) / 1000000));

@@ -27,9 +27,9 @@
 
 #define SEED 20 /* tables in memory; 21: not */
 #define SHORT_POINTS 40
-#define N_BATCHES 40   /* in the store before a step */
+#define N_BATCHES 40 /* in the store before a step */
 #define N_UNFLUSHED 12 /* written before a step that flushes */
-#define N_WRITTEN 60   /* by the step that writes */
+#define N_WRITTEN 60 /* by the step that writes */
 #define HANG_SECONDS 120
 #define SKIPPED 77
 #define STORE "store"
@@ -40,9 +40,10 @@
 static struct report {
     volatile uint64_t position;
     volatile bool done;
-} *report;
+} * report;
 
-static char root[FOLDER_PATH_SIZE - 64], base[FOLDER_PATH_SIZE], work[FOLDER_PATH_SIZE], store_path[FOLDER_PATH_SIZE + 8];
+static char root[FOLDER_PATH_SIZE - 64], base[FOLDER_PATH_SIZE], work[FOLDER_PATH_SIZE],
+    store_path[FOLDER_PATH_SIZE + 8];
 static struct oracle oracle;
 static struct oracle_store s;
 static uint64_t seed;
@@ -116,7 +117,18 @@ static void prepare_crashed(void)
     write_batches(N_BATCHES, HTSTORE_LAZY);
 }
 
-/* Cut into the last record: it never was. */
+/* The end of a record as a torn write leaves it: what was there before, zeros. */
+static void tear(const struct hti_segment *segment)
+{
+    static const uint8_t zeros[64];
+    const int fd = open(segment->path, O_WRONLY | O_CLOEXEC);
+
+    if (fd < 0 || pwrite(fd, zeros, sizeof zeros, (off_t)(segment->offset - sizeof zeros)) != (ssize_t)sizeof zeros)
+        give_up("tear");
+    close(fd);
+}
+
+/* Tear the last record: it never was. */
 static void prepare_torn(void)
 {
     struct htstore_stats stats = { .size = sizeof stats };
@@ -136,10 +148,10 @@ static void prepare_torn(void)
         must(hti_segment_open(fd, folder, stats.store_id, numbers[i], &segment, &s.error), "segment");
         while (hti_segment_read(&segment, &header, NULL, &s.error) == 0)
             last = header.lsn;
-        if (last == stats.visible_lsn && truncate(segment.path, (off_t)segment.offset - 10) != 0)
-            give_up("cut");
-        if (last == stats.visible_lsn)
+        if (last == stats.visible_lsn) {
+            tear(&segment);
             break;
+        }
         hti_segment_close(&segment);
     }
     report->position--;

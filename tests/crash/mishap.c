@@ -17,7 +17,7 @@
 
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 static struct mishap current;
-static bool active, skips_syncs;
+static _Atomic bool active, skips_syncs;
 static unsigned n_seen, n_hits;
 
 void mishap_set(const struct mishap *mishap)

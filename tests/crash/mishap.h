@@ -8,20 +8,20 @@
 #include <stdbool.h>
 
 enum mishap_call {
-    MISHAP_WRITE,    /* pwrite, pwritev, writev */
+    MISHAP_WRITE, /* pwrite, pwritev, writev */
     MISHAP_DATASYNC, /* fdatasync */
-    MISHAP_SYNC,     /* fsync */
-    MISHAP_UNLINK,   /* unlinkat */
-    MISHAP_RENAME    /* renameat2; by its target */
+    MISHAP_SYNC, /* fsync */
+    MISHAP_UNLINK, /* unlinkat */
+    MISHAP_RENAME /* renameat2; by its target */
 };
 
 struct mishap {
     enum mishap_call call;
     const char *file; /* part of the path of the file concerned */
-    unsigned after;   /* so many calls still succeed */
-    int error;        /* errno; 0: the process ends at once, as if it were killed */
-    bool forever;     /* not once, but from then on */
-    bool half;        /* writes: this one stops half-way, and the next one fails */
+    unsigned after; /* so many calls still succeed */
+    int error; /* errno; 0: the process ends at once, as if it were killed */
+    bool forever; /* not once, but from then on */
+    bool half; /* writes: this one stops half-way, and the next one fails */
 };
 
 /* From now on, in all threads; NULL: all calls succeed. Set it while nothing runs. */

@@ -17,8 +17,8 @@ static const struct {
     uint32_t key_dtype;
     enum value_kind value_kind;
 } tables[ORACLE_N_TABLES] = {
-    { "counts", HTSTORE_INT64, INTEGERS }, { "words", HTSTORE_STRING, INTEGERS },  { "texts", HTSTORE_INT64, TEXTS },
-    { "vectors", HTSTORE_INT64, VECTORS }, { "phrases", HTSTORE_STRING, TEXTS }, { "sums", HTSTORE_INT64, INTEGERS },
+    { "counts", HTSTORE_INT64, INTEGERS }, { "words", HTSTORE_STRING, INTEGERS }, { "texts", HTSTORE_INT64, TEXTS },
+    { "vectors", HTSTORE_INT64, VECTORS }, { "phrases", HTSTORE_STRING, TEXTS },  { "sums", HTSTORE_INT64, INTEGERS },
 };
 
 const char *oracle_verdict_name(enum oracle_verdict verdict)
@@ -292,7 +292,8 @@ static uint32_t read_vector(uint64_t seed, uint32_t table, uint32_t key, const f
     return memcmp(again, vector, sizeof again) == 0 ? version : ORACLE_BAD;
 }
 
-uint32_t oracle_read_version(uint64_t seed, uint32_t table, uint32_t key, const struct htstore_array *values, uint64_t i)
+uint32_t oracle_read_version(uint64_t seed, uint32_t table, uint32_t key, const struct htstore_array *values,
+                             uint64_t i)
 {
     if (tables[table].value_kind == TEXTS)
         return read_text(seed, table, key, ((const struct htstore_bytes *)values->data)[i]);

@@ -19,9 +19,9 @@
 
 enum oracle_verdict {
     ORACLE_OK,
-    ORACLE_LOST,     /* an older state: something acknowledged is missing */
-    ORACLE_PARTIAL,  /* part of a batch */
-    ORACLE_CORRUPT,  /* anything else that was never there */
+    ORACLE_LOST, /* an older state: something acknowledged is missing */
+    ORACLE_PARTIAL, /* part of a batch */
+    ORACLE_CORRUPT, /* anything else that was never there */
     ORACLE_OPENFAIL, /* a call that must succeed fails */
     ORACLE_CRASH,
     ORACLE_HANG
@@ -72,6 +72,7 @@ struct htstore_array oracle_room(uint32_t table, uint32_t n, struct htstore_aren
 /* The number of key i of an array that a store returned; ORACLE_N_KEYS if it is none of ours. */
 uint32_t oracle_read_key(uint64_t seed, uint32_t table, const struct htstore_array *keys, uint64_t i);
 /* The version of value i of an array, which belongs to that key, or ORACLE_BAD. */
-uint32_t oracle_read_version(uint64_t seed, uint32_t table, uint32_t key, const struct htstore_array *values, uint64_t i);
+uint32_t oracle_read_version(uint64_t seed, uint32_t table, uint32_t key, const struct htstore_array *values,
+                             uint64_t i);
 
 #endif

@@ -69,7 +69,8 @@ int oracle_close(struct oracle_store *s)
 
 /* ---- writing ---- */
 
-static int write_single(struct oracle_store *s, uint64_t seed, const struct oracle_op *op, uint32_t version, uint32_t flags)
+static int write_single(struct oracle_store *s, uint64_t seed, const struct oracle_op *op, uint32_t version,
+                        uint32_t flags)
 {
     struct htstore_table *table = s->tables[op->table];
     const struct htstore_array keys = oracle_keys(seed, op->table, op->keys, op->n_rows);
@@ -101,7 +102,8 @@ static int add_to_batch(struct oracle_store *s, struct htstore_batch *batch, uin
                                      : htstore_batch_insert(batch, table, &keys, &values, &s->error);
 }
 
-static int write_batch(struct oracle_store *s, uint64_t seed, const struct oracle_plan *plan, uint32_t version, uint32_t flags)
+static int write_batch(struct oracle_store *s, uint64_t seed, const struct oracle_plan *plan, uint32_t version,
+                       uint32_t flags)
 {
     struct htstore_batch *batch;
     int rc = htstore_batch_new(s->store, &batch, &s->error);
@@ -187,7 +189,8 @@ int oracle_disturb(struct oracle_store *s, const struct oracle *oracle)
 
 typedef uint32_t contents[ORACLE_N_TABLES][ORACLE_N_KEYS];
 
-static enum oracle_verdict fail(char *why, enum oracle_verdict verdict, uint32_t table, const char *what, int64_t number)
+static enum oracle_verdict fail(char *why, enum oracle_verdict verdict, uint32_t table, const char *what,
+                                int64_t number)
 {
     (void)snprintf(why, WHY_SIZE, "table %s: %s (%jd)", oracle_table_name(table), what, (intmax_t)number);
     return verdict;
@@ -220,8 +223,9 @@ static enum oracle_verdict look_up(struct oracle_store *s, uint64_t seed, uint32
 }
 
 /* Size and export must say the same as the lookups. */
-static enum oracle_verdict compare_export(struct oracle_store *s, uint64_t seed, uint32_t t, struct htstore_arena *arena,
-                                          const uint32_t versions[ORACLE_N_KEYS], char *why)
+static enum oracle_verdict compare_export(struct oracle_store *s, uint64_t seed, uint32_t t,
+                                          struct htstore_arena *arena, const uint32_t versions[ORACLE_N_KEYS],
+                                          char *why)
 {
     bool seen[ORACLE_N_KEYS] = { false };
     struct htstore_array keys, values;
@@ -280,14 +284,16 @@ static void describe(const struct oracle *oracle, contents found, char *why)
     for (uint32_t t = 0; t < ORACLE_N_TABLES; t++)
         for (uint32_t i = 0; i < ORACLE_N_KEYS; i++)
             if (oracle->versions[t][i] != found[t][i]) {
-                (void)snprintf(why, WHY_SIZE, "table %s, key %u: version %u instead of %u of batch %ju", oracle_table_name(t),
-                               i, found[t][i], oracle->versions[t][i], (uintmax_t)oracle->position);
+                (void)snprintf(why, WHY_SIZE, "table %s, key %u: version %u instead of %u of batch %ju",
+                               oracle_table_name(t), i, found[t][i], oracle->versions[t][i],
+                               (uintmax_t)oracle->position);
                 return;
             }
 }
 
 /* The contents are none of the two that are allowed. Are they an older state, or between the two? */
-static enum oracle_verdict judge(const struct oracle *acknowledged, const struct oracle *next, contents found, char *why)
+static enum oracle_verdict judge(const struct oracle *acknowledged, const struct oracle *next, contents found,
+                                 char *why)
 {
     struct oracle *older = malloc(sizeof *older);
     bool lost = false, between = true;
@@ -362,8 +368,8 @@ static enum oracle_verdict check_tables(struct oracle_store *s, char *why)
     return ORACLE_CORRUPT;
 }
 
-enum oracle_verdict oracle_verify(const char *path, const struct htstore_options *options, struct oracle *oracle, bool crash,
-                                  char why[WHY_SIZE])
+enum oracle_verdict oracle_verify(const char *path, const struct htstore_options *options, struct oracle *oracle,
+                                  bool crash, char why[WHY_SIZE])
 {
     struct oracle_store s;
     enum oracle_verdict verdict;

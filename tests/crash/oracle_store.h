@@ -7,8 +7,8 @@
 struct oracle_store {
     struct htstore *store;
     struct htstore_table *tables[ORACLE_N_TABLES]; /* NULL: it does not exist */
-    struct htstore_table *anonymous;               /* of the writer; no crash may leave it behind */
-    struct htstore_error error;                    /* of the last call that failed */
+    struct htstore_table *anonymous; /* of the writer; no crash may leave it behind */
+    struct htstore_error error; /* of the last call that failed */
 };
 
 /* The smallest sizes that a store takes; the seed decides whether tables are held in memory. */
@@ -32,7 +32,7 @@ enum oracle_verdict oracle_check(struct oracle_store *s, struct oracle *oracle, 
 enum oracle_verdict oracle_probe(struct oracle_store *s, int64_t number, char why[512]);
 
 /* Open, check, probe, close, open, check. With `crash` the store stays open at the end. */
-enum oracle_verdict oracle_verify(const char *path, const struct htstore_options *options, struct oracle *oracle, bool crash,
-                                  char why[512]);
+enum oracle_verdict oracle_verify(const char *path, const struct htstore_options *options, struct oracle *oracle,
+                                  bool crash, char why[512]);
 
 #endif

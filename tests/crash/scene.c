@@ -228,7 +228,8 @@ static void add_records(struct hti_segment *segment, struct scene_record records
 {
     struct hti_record_header header;
 
-    for (uint64_t offset = segment->offset; hti_segment_read(segment, &header, NULL, NULL) == 0; offset = segment->offset) {
+    for (uint64_t offset = segment->offset; hti_segment_read(segment, &header, NULL, NULL) == 0;
+         offset = segment->offset) {
         struct scene_record *record = &records[(*n)++];
         ck_assert_uint_le(*n, SCENE_MAX_RECORDS);
         (void)snprintf(record->path, sizeof record->path, "%s", segment->path);

@@ -9,19 +9,19 @@
 #include <stdint.h>
 
 #include "check_util.h"
-#include "mishap.h"
 #include "htstore.h"
+#include "mishap.h"
 
 #define SCENE_MAX_RECORDS 256
 
 /* The world of the running test; scene_setup() and scene_teardown() are its checked fixture. */
 struct scene {
-    char *directory;      /* private to the test */
-    char path[256];       /* of the store */
-    char copy[256];       /* of a copy */
-    uint32_t value_size;  /* of each row; default 8 */
-    uint32_t flags;       /* for actors: how they write */
-    uint32_t number;      /* for actors: whatever the test means by it */
+    char *directory; /* private to the test */
+    char path[256]; /* of the store */
+    char copy[256]; /* of a copy */
+    uint32_t value_size; /* of each row; default 8 */
+    uint32_t flags; /* for actors: how they write */
+    uint32_t number; /* for actors: whatever the test means by it */
     struct htstore_options options;
     struct htstore *store;
     struct htstore_table *table;

@@ -1,0 +1,60 @@
+/*
+ * kvwalk: a walk over the trees of an LMDB 0.9 data file, however damaged it is: every entry that can be reached, and
+ * which pages are bad. Reads by pread alone, without liblmdb. Never crashes on any bytes.
+ */
+#ifndef HTI_KVWALK_H
+#define HTI_KVWALK_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "error.h"
+#include "kvpage.h"
+
+/*
+ * One state of a file, open for walks; single-threaded. Who has read the metas needs no open and close: zeros, and `file`
+ * filled, will do.
+ */
+struct hti_kvwalk {
+    struct hti_kvpage_file file;
+    char *path; /* owned */
+    int read_errno; /* of the last page that the last walk could not read; 0 = it could read all */
+};
+
+/*
+ * Called for each intact leaf entry, in key order. The memory is valid during the call. Non-zero stops the walk, which
+ * then returns that value.
+ */
+typedef int (*hti_kvwalk_entry_fn)(void *user, const uint8_t *key, size_t key_size, const uint8_t *value,
+                                   size_t value_size);
+/*
+ * Called for each page that is damaged or cannot be read, with the reason in words ("it is reached twice"). Its subtree,
+ * or those of its entries that were not handed out, are lost.
+ */
+typedef void (*hti_kvwalk_bad_fn)(void *user, uint64_t page, const char *reason);
+
+/*
+ * Start a walk on the newest meta that is intact (`skip_newest` = the other one). HTSTORE_ECORRUPT if there is none,
+ * HTSTORE_EFORMAT, HTSTORE_EVERSION, HTSTORE_EIO, HTSTORE_ENOMEM. `fd` is borrowed.
+ */
+int hti_kvwalk_open(int fd, bool skip_newest, const char *path, struct hti_kvwalk **walk, struct htstore_error *error);
+void hti_kvwalk_close(struct hti_kvwalk *walk);
+uint64_t hti_kvwalk_txn_id(const struct hti_kvwalk *walk);
+
+/*
+ * The tree of a named database. Walks the main tree, skipping what is damaged. 0, 1 = no such database, negative = error.
+ * Damage met on the way is told to `bad`.
+ */
+int hti_kvwalk_find_tree(struct hti_kvwalk *walk, const char *name, struct hti_kvpage_tree *tree, hti_kvwalk_bad_fn bad,
+                         void *user, struct htstore_error *error);
+/* Every named database that the main tree records, in the order of names. Non-zero stops the walk, as below. */
+typedef int (*hti_kvwalk_tree_fn)(void *user, const uint8_t *name, size_t name_size,
+                                  const struct hti_kvpage_tree *tree);
+int hti_kvwalk_list_trees(struct hti_kvwalk *walk, hti_kvwalk_tree_fn tree, hti_kvwalk_bad_fn bad, void *user,
+                          struct htstore_error *error);
+/* Every entry of a tree. 0 when done (also with bad pages), the callback's value if it stopped, HTSTORE_EIO, HTSTORE_ENOMEM. */
+int hti_kvwalk_walk(struct hti_kvwalk *walk, const struct hti_kvpage_tree *tree, hti_kvwalk_entry_fn entry,
+                    hti_kvwalk_bad_fn bad, void *user, struct htstore_error *error);
+
+#endif
