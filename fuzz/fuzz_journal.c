@@ -60,17 +60,26 @@ static void make_sample(unsigned i)
     sample_rows_free(&rows);
 }
 
+/* In memory if possible: a disk makes this ten times as slow. */
+static void make_folder(void)
+{
+    const char *const roots[] = { "/dev/shm", getenv("TMPDIR"), "/tmp" };
+
+    for (unsigned i = 0; i < sizeof roots / sizeof *roots && folder_fd < 0; i++) {
+        if (!roots[i] || snprintf(folder, sizeof folder, "%.40s/fuzz-XXXXXX", roots[i]) < 0 || !mkdtemp(folder))
+            continue;
+        folder_fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    }
+    must(folder_fd >= 0);
+}
+
 /* Once: a folder with one segment, whose contents every run replaces. */
 static void prepare(void)
 {
-    const char *root = getenv("TMPDIR");
-
     if (folder_fd >= 0)
         return;
-    must(snprintf(folder, sizeof folder, "%.40s/fuzz-XXXXXX", root && root[0] ? root : "/tmp") > 0);
-    must(mkdtemp(folder) != NULL);
-    folder_fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    must(folder_fd >= 0 && hti_segment_create(folder_fd, folder, store_id, NUMBER, 4096, &file_fd, NULL) == 0);
+    make_folder();
+    must(hti_segment_create(folder_fd, folder, store_id, NUMBER, 4096, &file_fd, NULL) == 0);
     for (unsigned i = 0; i < N_SAMPLE_TYPES; i++) {
         sample_type(i, &types[i]);
         make_sample(i);

@@ -36,11 +36,11 @@ static void note_damage(void *user, uint64_t page, const char *reason)
 static int note_free_pages(void *user, const uint8_t *key, size_t key_size, const uint8_t *value, size_t value_size)
 {
     struct missing *missing = user;
-    uint64_t count = value_size >= 8 ? hti_load_le64(value) : UINT64_MAX;
+    uint64_t count = value_size >= 8 ? hti_load_le64(value) : 0;
 
     (void)key;
     (void)key_size;
-    if (count > value_size / 8 - 1) {
+    if (value_size < 8 || count > value_size / 8 - 1) {
         missing->damaged = true;
         return 0;
     }

@@ -22,7 +22,8 @@ struct hti_run_table {
 };
 
 struct hti_run {
-    struct hti_run_row *rows; /* ascending by table, then stored key; between two tables may lie some that do not count */
+    struct hti_run_row
+        *rows; /* ascending by table, then stored key; between two tables may lie some that do not count */
     size_t n_rows; /* of all operations, before they were coalesced */
     struct hti_run_table *tables;
     uint32_t n_tables;

@@ -333,14 +333,16 @@ static size_t search_window(const uint8_t *window, size_t size, uint64_t binding
 int hti_segment_resync(struct hti_segment *segment, struct hti_record_header *header, struct htstore_error *error)
 {
     uint64_t offset = segment->offset + 8;
-    uint8_t *window = hti_mem_alloc(WINDOW_SIZE);
+    const uint64_t left = bytes_left(segment, offset);
+    const size_t window_size = left < WINDOW_SIZE ? (size_t)left : WINDOW_SIZE;
+    uint8_t *window = hti_mem_alloc(window_size);
     int rc = 1;
 
     if (!window)
         return hti_fail(error, HTSTORE_ENOMEM, "no memory to read the journal");
     while (bytes_left(segment, offset) >= HTI_RECORD_HEADER_SIZE) {
         size_t got;
-        rc = read_some(segment, window, WINDOW_SIZE, offset, &got, error);
+        rc = read_some(segment, window, window_size, offset, &got, error);
         if (rc != 0)
             break;
         rc = 1;

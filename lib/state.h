@@ -108,7 +108,7 @@ struct htstore {
     bool stopping;
     pthread_t flusher, syncer;
     bool threads_started;
-    bool in_use;                    /* LMDB may say that this session's journal exists */
+    bool in_use; /* LMDB may say that this session's journal exists */
 
     pthread_rwlock_t section;
     _Atomic uint64_t visible_lsn;

@@ -11,6 +11,7 @@
 
 #define SMALL_SEGMENT (64u << 10)
 #define SMALL_CACHE 4096
+#define MAP_SIZE (UINT64_C(1) << 30) /* Valgrind has no room for the default */
 #define ROOM_BYTE 0xA5
 
 const struct api_variation api_variations[API_N_VARIATIONS] = {
@@ -48,6 +49,7 @@ void api_setup(void)
     api.options.size = sizeof api.options;
     api.options.flags = HTSTORE_CREATE;
     api.options.segment_bytes = SMALL_SEGMENT;
+    api.options.map_size = MAP_SIZE;
     OK(htstore_arena_new(&api.arena, &api.error));
 }
 

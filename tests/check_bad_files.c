@@ -410,7 +410,7 @@ static int recover(struct htstore_recovery *report)
 {
     memset(report, 0, sizeof *report);
     report->size = sizeof *report;
-    return htstore_recover(api.path, api_path("saved"), NULL, report, &api.error);
+    return htstore_recover(api.path, api_path("saved"), &api.options, report, &api.error);
 }
 
 /* The rows of "saved"; each of them must be right. */
@@ -419,7 +419,7 @@ static uint64_t count_saved_rows(void)
     struct htstore *store;
     struct htstore_table *table;
     struct htstore_array keys, values, all = make_keys();
-    OK(htstore_open(api_path("saved"), NULL, &store, &api.error));
+    OK(htstore_open(api_path("saved"), &api.options, &store, &api.error));
     if (htstore_table_open(store, "t1", NULL, &table, &api.error) != 0) {
         OK(htstore_close(store, &api.error));
         return 0;

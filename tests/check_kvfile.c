@@ -930,6 +930,21 @@ START_TEST(a_last_page_in_use_may_not_lack_a_byte)
 }
 END_TEST
 
+/* A record of the free list begins with a count of 8 bytes: a shorter one names nothing, and nothing behind it is read. */
+START_TEST(a_free_list_record_without_a_count_is_damage)
+{
+    struct kv_image image;
+    kv_init_sample(&image, 512);
+    for (size_t size = 0; size < 8; size++) {
+        kv_start_page(&image, 3, KV_LEAF);
+        kv_add_entry(&image, 3, 0, "\1\1\1\1\1\1\1\1", "\377\377\377\377\377\377\377", size);
+        store(image.data, image.size - 512);
+        ck_assert_int_eq(check(), HTSTORE_ECORRUPT);
+    }
+    free(image.data);
+}
+END_TEST
+
 START_TEST(a_row_of_the_main_tree_is_no_database)
 {
     struct kv_image image;
@@ -1788,6 +1803,7 @@ static void add_metas(TCase *tests)
     tcase_add_test(tests, an_older_meta_with_the_trees_of_a_failed_commit_is_accepted);
     tcase_add_test(tests, a_root_that_the_file_does_not_have_is_refused);
     tcase_add_test(tests, a_last_page_in_use_may_not_lack_a_byte);
+    tcase_add_test(tests, a_free_list_record_without_a_count_is_damage);
     tcase_add_test(tests, a_row_of_the_main_tree_is_no_database);
     tcase_add_test(tests, huge_page_numbers_take_no_memory);
 }

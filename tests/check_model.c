@@ -387,6 +387,7 @@ struct walk {
     size_t size;
 };
 
+static uint64_t large_map; /* while a cursor is held, a small one could not grow */
 static struct walk held; /* a cursor that stays open for some steps; cursor NULL = none */
 
 static void open_walk(struct walk *w, const struct model *t)
@@ -431,7 +432,7 @@ static void hold_cursor(struct model *t)
 {
     if (held.cursor)
         expect_walk(&held);
-    else if (api.options.map_size == 0)
+    else if (api.options.map_size == large_map)
         open_walk(&held, t);
 }
 
@@ -525,7 +526,7 @@ static void open_store(bool small_map)
 {
     api.options.flags = HTSTORE_CREATE | (one_in(2) ? HTSTORE_NO_PRELOAD : 0);
     api.options.cache_bytes = one_in(3) ? 1u << pick(20) : 0;
-    api.options.map_size = small_map ? 1u << 20 : 0;
+    api.options.map_size = small_map ? 1u << 20 : large_map;
     api.options.durability = (uint32_t)pick(4);
     api.options.delta_bytes = 64u << 10 << pick(3);
     api.options.segment_bytes = 64u << 10 << pick(2);
@@ -622,6 +623,7 @@ START_TEST(the_store_does_what_the_model_does)
     random_state = seed = from_environment("HTSTORE_MODEL_SEED", (uint64_t)_i + 1);
     n_steps = from_environment("HTSTORE_MODEL_STEPS", N_STEPS);
     memset(&held, 0, sizeof held);
+    large_map = api.options.map_size;
     for (size_t i = 0; i < N_TABLES; i++)
         make_model(&tables[i], &kinds[i]);
     step = n_growths = n_flushes = most_segments = 0;

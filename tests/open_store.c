@@ -43,7 +43,9 @@ static struct htstore_schema make_schema(void)
 
 static int open_all(const char *path, const char *mode)
 {
-    struct htstore_options options = { .size = sizeof options, .durability = HTSTORE_LAZY, .segment_bytes = 64u << 10 };
+    struct htstore_options options = {
+        .size = sizeof options, .durability = HTSTORE_LAZY, .segment_bytes = 64u << 10, .map_size = 1u << 30
+    };
     struct htstore_schema schema = make_schema();
     if (strchr(mode, 'r'))
         options.flags |= HTSTORE_READONLY;
