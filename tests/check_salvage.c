@@ -1645,7 +1645,8 @@ START_TEST(a_failing_disk_leaves_no_store)
         ck_assert_msg(!exists("saved"), "call %u: there is a store", n);
     }
     ck_assert_int_eq(result, 0);
-    ck_assert_uint_gt(n, 0);
+    if (call != FAULT_DATASYNC) /* those are LMDB's, which a test sees only if its functions are exported */
+        ck_assert_uint_gt(n, 0);
     same_image(image, image_of_saved());
 }
 END_TEST
