@@ -81,7 +81,8 @@ static struct hti_row peek(const struct hti_row_type *type, const struct hti_row
     (void)touch(row.value, row.value_size);
     (void)hti_codec_key_is_valid(type, row.key, row.key_size);
     (void)hti_codec_value_is_valid(type, row.value, row.value_size);
-    (void)touch(hti_codec_lookup_key(type, row.key, row.key_size, space, &size), size);
+    const void *lookup = hti_codec_lookup_key(type, row.key, row.key_size, space, &size);
+    (void)touch(lookup, size);
     return row;
 }
 

@@ -91,16 +91,19 @@ static int open_viewed(struct htstore *store, struct htstore_cursor *cursor, str
 {
     char label[HTI_TABLE_NAME_SIZE];
     const struct hti_core *core = cursor->table->core;
-    int rc;
+    struct hti_kv_read *read;
+    int rc = 0;
 
     pthread_mutex_lock(&store->view_mutex);
-    if (core->dropped) {
-        pthread_mutex_unlock(&store->view_mutex);
-        return hti_fail(error, HTSTORE_ENOTFOUND, "%s was dropped by the store's owner", hti_table_label(core, label));
+    if (core->dropped)
+        rc = hti_fail(error, HTSTORE_ENOTFOUND, "%s was dropped by the store's owner", hti_table_label(core, label));
+    if (rc == 0)
+        rc = hti_view_read(store, &read, error);
+    if (rc == 0) {
+        cursor->totals = core->totals;
+        cursor->view = hti_view_use(store);
+        rc = hti_kv_cursor_open(read, cursor->totals.database, &cursor->walk, error);
     }
-    cursor->totals = core->totals;
-    cursor->view = hti_view_use(store);
-    rc = hti_kv_cursor_open(cursor->view->read, cursor->totals.database, &cursor->walk, error);
     pthread_mutex_unlock(&store->view_mutex);
     return rc;
 }

@@ -928,6 +928,14 @@ bool hti_kv_is_tight(struct hti_kv *kv, uint64_t bytes)
     return left < info.me_mapsize / 4 || left < bytes;
 }
 
+bool hti_kv_fits(struct hti_kv *kv)
+{
+    MDB_envinfo info;
+
+    read_info(kv, &info);
+    return ((uint64_t)info.me_last_pgno + 1) * kv->page_size <= info.me_mapsize;
+}
+
 /* Without this probe a failed remap would leave LMDB with no map at all, and the next call would crash. */
 static bool can_map(uint64_t size)
 {

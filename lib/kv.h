@@ -112,6 +112,8 @@ uint32_t hti_kv_page_size(const struct hti_kv *kv);
 int hti_kv_grow(struct hti_kv *kv, struct htstore_error *error);
 /* Is less than a quarter, or less than `bytes`, of the map left? */
 bool hti_kv_is_tight(struct hti_kv *kv, uint64_t bytes);
+/* Is the file, which another process may have made larger, within the map? */
+bool hti_kv_fits(struct hti_kv *kv);
 /* Free reader slots that dead processes left. */
 void hti_kv_check_readers(struct hti_kv *kv);
 

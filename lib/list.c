@@ -95,8 +95,11 @@ static int measure_owned(struct htstore *store, struct htstore_object *object, s
 static int measure_viewed(struct htstore *store, struct htstore_object *object, struct htstore_error *error)
 {
     struct hti_kv_shape shape = { 0 };
-    const int rc = object->stored_bytes ? hti_kv_read_shape(store->view->read, object->stored_bytes, &shape, error) : 0;
+    struct hti_kv_read *read;
+    int rc = hti_view_read(store, &read, error);
 
+    if (rc == 0 && object->stored_bytes != 0)
+        rc = hti_kv_read_shape(read, object->stored_bytes, &shape, error);
     object->stored_bytes = shape.bytes;
     return rc;
 }

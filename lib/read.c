@@ -125,15 +125,18 @@ static int check_not_dropped(struct htstore *store, const struct hti_core *core,
 
 static int look_up_viewed(struct htstore *store, struct batch *b)
 {
-    int rc = 0;
+    struct hti_kv_read *read;
+    int rc;
 
     pthread_mutex_lock(&store->view_mutex);
     rc = check_not_dropped(store, b->core, b->error);
+    if (rc == 0)
+        rc = hti_view_read(store, &read, b->error);
     b->database = b->core->totals.database;
     for (uint64_t i = 0; rc == 0 && i < b->arguments->n_rows; i++)
         rc = note_miss(b, i);
     if (rc == 0)
-        rc = ask_lmdb(b, store->view->read);
+        rc = ask_lmdb(b, read);
     pthread_mutex_unlock(&store->view_mutex);
     return rc;
 }

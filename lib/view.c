@@ -102,6 +102,27 @@ static int install(struct htstore *store, struct hti_kv_read *read, struct hti_o
     return 0;
 }
 
+/*
+ * The owner's file may have outgrown our map, which cannot grow while our own view is in the way. Without cursors nobody
+ * needs that view any more.
+ */
+static bool give_up_view(struct htstore *store)
+{
+    if (!store->view || !store->view->read || store->view->n_users > 1 || hti_kv_fits(store->kv))
+        return false;
+    hti_kv_read_end(store->view->read);
+    store->view->read = NULL;
+    return true;
+}
+
+int hti_view_read(struct htstore *store, struct hti_kv_read **read, struct htstore_error *error)
+{
+    *read = store->view->read;
+    return *read ? 0
+                 : hti_fail(error, HTSTORE_EBUSY,
+                            "%s: no state could be seen when the file had outgrown the map; refresh", store->path);
+}
+
 int hti_view_refresh(struct htstore *store, struct htstore_error *error)
 {
     struct hti_objects objects;
@@ -109,11 +130,13 @@ int hti_view_refresh(struct htstore *store, struct htstore_error *error)
     int rc;
 
     pthread_mutex_lock(&store->view_mutex);
-    if (store->view && hti_kv_last_id(store->kv) == hti_kv_read_id(store->view->read)) {
+    if (store->view && store->view->read && hti_kv_last_id(store->kv) == hti_kv_read_id(store->view->read)) {
         pthread_mutex_unlock(&store->view_mutex);
         return 1;
     }
     rc = find_state(store, &read, &objects, error);
+    if (rc == HTSTORE_EBUSY && give_up_view(store))
+        rc = find_state(store, &read, &objects, error);
     if (rc == 0) {
         rc = install(store, read, &objects, error);
         hti_objects_release(&objects);
@@ -132,6 +155,6 @@ void hti_view_leave(struct hti_view *view)
 {
     if (--view->n_users > 0)
         return;
-    hti_kv_read_end(view->read);
+    hti_kv_read_end(view->read); /* NULL does nothing */
     hti_mem_free(view);
 }

@@ -19,6 +19,8 @@ struct hti_view {
  * flush for a second), HTSTORE_ECORRUPT, HTSTORE_EIO, HTSTORE_ENOMEM. Takes view_mutex.
  */
 int hti_view_refresh(struct htstore *store, struct htstore_error *error);
+/* The transaction to read from. HTSTORE_EBUSY if a refresh had to give it up and found no other. With view_mutex. */
+int hti_view_read(struct htstore *store, struct hti_kv_read **read, struct htstore_error *error);
 struct hti_view *hti_view_use(struct htstore *store); /* with view_mutex */
 void hti_view_leave(struct hti_view *view); /* with view_mutex */
 

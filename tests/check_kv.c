@@ -3,14 +3,17 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <lmdb.h>
 #include <pthread.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "bytes.h"
@@ -440,6 +443,7 @@ START_TEST(any_number_of_databases_can_be_used_in_turn)
 
     acquire(HTI_KV_CATALOG);
     put(HTI_KV_CATALOG, "catalogue", "stays open");
+    hti_kv_release(kv, HTI_KV_CATALOG); /* pinned or not */
     for (int round = 0; round < 3; round++) {
         for (uint64_t database = 1; database <= 20; database++) {
             acquire(database);
@@ -743,6 +747,213 @@ START_TEST(growth_without_address_space_is_refused_and_harmless)
     put(ROWS, "a", "two");
     ck_assert_int_eq(hti_kv_grow(kv, &error), 0);
     expect(ROWS, "a", "two");
+}
+END_TEST
+
+START_TEST(with_little_address_space_the_map_is_smaller)
+{
+    struct hti_kv_stats stats;
+    struct rlimit old, limit;
+    unsigned long n_pages;
+
+    acquire(ROWS);
+    put(ROWS, "a", "one");
+    hti_kv_close(kv);
+    kv = NULL;
+    FILE *statm = fopen("/proc/self/statm", "re");
+    ck_assert_ptr_nonnull(statm);
+    ck_assert_int_eq(fscanf(statm, "%lu", &n_pages), 1);
+    fclose(statm);
+    ck_assert_int_eq(getrlimit(RLIMIT_AS, &old), 0);
+    limit = old;
+    limit.rlim_cur = n_pages * (unsigned long)sysconf(_SC_PAGESIZE) + (100u << 20);
+    ck_assert_int_eq(setrlimit(RLIMIT_AS, &limit), 0);
+    open_with((uint64_t)1 << 33, 4);
+    ck_assert_int_eq(setrlimit(RLIMIT_AS, &old), 0);
+    hti_kv_stats(kv, &stats);
+    ck_assert_uint_ge(stats.map_size, 8 * MIB);
+    ck_assert_uint_le(stats.map_size, 128 * MIB);
+    acquire(ROWS);
+    expect(ROWS, "a", "one");
+}
+END_TEST
+
+/* --- a full disk, damage, other processes --- */
+
+START_TEST(a_full_disk_is_lack_of_space_and_passes)
+{
+    static uint8_t big[BIG_SIZE];
+    struct hti_kv_write *write;
+    struct rlimit old, limit;
+    struct hti_kv_stats stats;
+
+    acquire(ROWS);
+    put(ROWS, "a", "one");
+    hti_kv_stats(kv, &stats);
+    ck_assert_int_eq(getrlimit(RLIMIT_FSIZE, &old), 0);
+    limit = old;
+    limit.rlim_cur = stats.data_bytes + BIG_SIZE / 2;
+    signal(SIGXFSZ, SIG_IGN);
+    ck_assert_int_eq(setrlimit(RLIMIT_FSIZE, &limit), 0);
+    for (int i = 0; i < 3; i++) {
+        write = begin_write();
+        ck_assert_int_eq(hti_kv_put(write, ROWS, text("b"), (struct hti_kv_bytes){ big, sizeof big }, &error), 0);
+        ck_assert_int_eq(hti_kv_commit(write, &error), HTSTORE_ENOSPC);
+        ck_assert_int_eq(error.code, HTSTORE_ENOSPC);
+        expect(ROWS, "a", "one");
+        expect(ROWS, "b", NULL);
+    }
+    ck_assert_int_eq(setrlimit(RLIMIT_FSIZE, &old), 0);
+    signal(SIGXFSZ, SIG_DFL);
+    write = begin_write();
+    ck_assert_int_eq(hti_kv_put(write, ROWS, text("b"), (struct hti_kv_bytes){ big, sizeof big }, &error), 0);
+    ck_assert_int_eq(hti_kv_commit(write, &error), 0);
+    ck_assert_uint_eq(count_rows(ROWS), 2);
+}
+END_TEST
+
+/* Set the flags of every page that holds the text to what no page of a tree has. */
+static void damage_pages_with(const char *needle)
+{
+    const int fd = openat(dir_fd, "data.mdb", O_RDWR | O_CLOEXEC);
+    const size_t page_size = hti_kv_page_size(kv);
+    uint8_t *page = malloc(page_size);
+    const uint8_t flags[2] = { 4, 0 };
+    int n = 0;
+
+    ck_assert_int_ge(fd, 0);
+    ck_assert_ptr_nonnull(page);
+    for (off_t at = 0; pread(fd, page, page_size, at) == (ssize_t)page_size; at += (off_t)page_size)
+        if (memmem(page, page_size, needle, strlen(needle))) {
+            ck_assert_int_eq(pwrite(fd, flags, sizeof flags, at + 10), (ssize_t)sizeof flags);
+            n++;
+        }
+    ck_assert_int_ge(n, 1);
+    free(page);
+    close(fd);
+}
+
+/* The first error is what is told, also when the transaction is taken from the pool again. */
+START_TEST(a_damaged_page_is_an_error_each_time)
+{
+    struct hti_kv_cursor *cursor;
+    struct hti_kv_bytes key, value;
+    struct hti_kv_read *read;
+
+    acquire(ROWS);
+    acquire(2);
+    put(ROWS, "a", "needle");
+    put(2, "a", "intact");
+    damage_pages_with("needle");
+    for (int i = 0; i < 3; i++) {
+        read = begin_read(false);
+        ck_assert_int_eq(hti_kv_read_get(read, ROWS, text("a"), &value, &error), HTSTORE_ECORRUPT);
+        ck_assert_int_eq(error.code, HTSTORE_ECORRUPT);
+        hti_kv_read_end(read);
+        expect(2, "a", "intact");
+        read = begin_read(false);
+        ck_assert_int_eq(hti_kv_cursor_open(read, ROWS, &cursor, &error), 0);
+        ck_assert_int_eq(hti_kv_cursor_next(cursor, &key, &value, &error), HTSTORE_ECORRUPT);
+        hti_kv_cursor_close(cursor);
+        hti_kv_read_end(read);
+    }
+    struct hti_kv_write *write = begin_write();
+    ck_assert_int_eq(hti_kv_get(write, ROWS, text("a"), &value, &error), HTSTORE_ECORRUPT);
+    hti_kv_abort(write);
+    write = begin_write();
+    ck_assert_int_eq(hti_kv_put(write, ROWS, text("b"), text("x"), &error), HTSTORE_ECORRUPT);
+    hti_kv_abort(write);
+    put(2, "b", "works");
+}
+END_TEST
+
+static void make_strange_database(const char *name)
+{
+    MDB_env *env;
+    MDB_txn *txn;
+    MDB_dbi dbi;
+
+    ck_assert_int_eq(mdb_env_create(&env), 0);
+    ck_assert_int_eq(mdb_env_set_maxdbs(env, 4), 0);
+    ck_assert_int_eq(mdb_env_open(env, directory, 0, 0600), 0);
+    ck_assert_int_eq(mdb_txn_begin(env, NULL, 0, &txn), 0);
+    ck_assert_int_eq(mdb_dbi_open(txn, name, MDB_CREATE | MDB_REVERSEKEY, &dbi), 0);
+    ck_assert_int_eq(mdb_txn_commit(txn), 0);
+    mdb_env_close(env);
+}
+
+START_TEST(a_database_with_another_order_is_refused)
+{
+    hti_kv_close(kv);
+    kv = NULL;
+    make_strange_database("t0000000000000007");
+    open_with(MIB, 4);
+    ck_assert_int_eq(hti_kv_acquire(kv, 7, false, &error), HTSTORE_ECORRUPT);
+    ck_assert_int_eq(hti_kv_acquire(kv, 7, true, &error), HTSTORE_ECORRUPT);
+    acquire(ROWS);
+    put(ROWS, "a", "one");
+    expect(ROWS, "a", "one");
+}
+END_TEST
+
+/* In a process of its own: LMDB must not cross a fork. */
+static void grow_file_as_owner(int go)
+{
+    char c;
+
+    kv = NULL; /* the parent's */
+    if (read(go, &c, 1) != 1)
+        _exit(1);
+    const struct hti_kv_options options = {
+        .dir_fd = dir_fd, .path = directory, .map_size = 64 * MIB, .max_pinned = 4, .max_readers = 126
+    };
+    static uint8_t big[BIG_SIZE];
+    struct hti_kv_write *write;
+    int rc = hti_kv_open(&options, &kv, NULL);
+    if (rc == 0)
+        rc = hti_kv_acquire(kv, ROWS, true, NULL);
+    if (rc == 0)
+        rc = hti_kv_begin(kv, &write, NULL);
+    for (uint8_t i = 0; rc == 0 && i < 200; i++)
+        rc = hti_kv_put(write, ROWS, (struct hti_kv_bytes){ &i, 1 }, (struct hti_kv_bytes){ big, sizeof big }, NULL);
+    if (rc == 0)
+        rc = hti_kv_commit(write, NULL);
+    hti_kv_close(kv);
+    _exit(rc != 0);
+}
+
+START_TEST(a_reader_follows_a_file_that_outgrew_its_map)
+{
+    struct hti_kv_stats stats;
+    struct hti_kv_read *read;
+    int go[2], status;
+    uint8_t key = 199;
+    struct hti_kv_bytes value;
+
+    acquire(ROWS);
+    put(ROWS, "a", "one");
+    hti_kv_close(kv);
+    kv = NULL;
+    ck_assert_int_eq(pipe2(go, O_CLOEXEC), 0);
+    const pid_t child = fork();
+    ck_assert_int_ge(child, 0);
+    if (child == 0)
+        grow_file_as_owner(go[0]);
+    open_with(MIB, 4);
+    acquire(ROWS);
+    expect(ROWS, "a", "one");
+    ck_assert_int_eq(write(go[1], "x", 1), 1);
+    ck_assert_int_eq(waitpid(child, &status, 0), child);
+    ck_assert_int_eq(status, 0);
+    read = begin_read(false);
+    ck_assert_int_eq(hti_kv_read_get(read, ROWS, (struct hti_kv_bytes){ &key, 1 }, &value, &error), 0);
+    ck_assert_uint_eq(value.size, BIG_SIZE);
+    hti_kv_read_end(read);
+    hti_kv_stats(kv, &stats);
+    ck_assert_uint_eq(stats.growths, 1);
+    ck_assert_uint_ge(stats.map_size, 200 * (uint64_t)BIG_SIZE);
+    close(go[0]);
+    close(go[1]);
 }
 END_TEST
 
@@ -1116,6 +1327,14 @@ static void add_tests(TCase *tests)
     tcase_add_test(tests, names_in_the_file_are_understood);
 }
 
+static void add_fault_tests(TCase *tests)
+{
+    tcase_add_test(tests, a_full_disk_is_lack_of_space_and_passes);
+    tcase_add_test(tests, a_damaged_page_is_an_error_each_time);
+    tcase_add_test(tests, a_database_with_another_order_is_refused);
+    tcase_add_test(tests, a_reader_follows_a_file_that_outgrew_its_map);
+}
+
 static void add_growth_tests(TCase *tests)
 {
     tcase_add_test(tests, a_full_map_is_grown_and_the_work_done_again);
@@ -1124,6 +1343,7 @@ static void add_growth_tests(TCase *tests)
     tcase_add_test(tests, a_slow_reader_forbids_growth);
     tcase_add_test(tests, a_map_is_tight_when_a_quarter_is_left);
     tcase_add_test(tests, growth_without_address_space_is_refused_and_harmless);
+    tcase_add_test(tests, with_little_address_space_the_map_is_smaller);
     tcase_add_test(tests, the_map_grows_while_others_read);
     tcase_add_test(tests, growth_and_slow_readers_meet_at_any_moment);
     tcase_add_test(tests, more_readers_than_the_pool_holds_are_served);
@@ -1145,6 +1365,7 @@ int main(void)
     tcase_add_checked_fixture(tests, set_up, tear_down);
     add_tests(tests);
     add_growth_tests(tests);
+    add_fault_tests(tests);
     suite_add_tcase(suite, tests);
     return check_run(suite);
 }

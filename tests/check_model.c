@@ -630,6 +630,7 @@ START_TEST(the_store_does_what_the_model_does)
     open_store(true);
     for (size_t i = 0; i < N_TABLES; i++)
         fill_table(&tables[i]);
+    flush(NULL);
     for (step = 0; step < n_steps; step++)
         run_step();
     for (size_t i = 0; i < N_TABLES; i++)

@@ -365,6 +365,32 @@ START_TEST(a_reader_beside_a_busy_owner_sees_whole_batches_in_order)
 }
 END_TEST
 
+START_TEST(a_reader_follows_a_file_that_outgrows_its_map)
+{
+    struct htstore_cursor *cursor;
+    make_store("[1]", "[10]");
+    api.options.map_size = 1u << 20;
+    open_as_reader();
+    OK(htstore_cursor_open(api.table, &cursor, &api.error));
+    ck_assert_str_eq(start(&first, ""), "0");
+    ck_assert_str_eq(ask(&first, "fill 200000"), "0");
+    int result = htstore_refresh(api.store, &api.error);
+    ck_assert_msg(result == 0 || result == HTSTORE_EBUSY, "%d: %s", result, api.error.message);
+    ck_assert_uint_eq(htstore_cursor_count(cursor), 1);
+    struct htstore_array keys, values;
+    OK(htstore_cursor_next(cursor, 10, api.arena, &keys, &values, &api.error));
+    ck_assert_str_eq(api_text(&values), "[10]");
+    htstore_cursor_close(cursor);
+    if (result != 0)
+        OK(htstore_refresh(api.store, &api.error));
+    SIZE_IS(200000);
+    GET_IS("[0 1 199999 200000]", "[0 1 199999 -1]");
+    api_close_store();
+    open_as_reader();
+    GET_IS("[0 1 199999 200000]", "[0 1 199999 -1]");
+}
+END_TEST
+
 START_TEST(a_reader_is_told_that_its_table_was_dropped)
 {
     make_store("[1]", "[10]");
@@ -552,6 +578,7 @@ int main(void)
     tcase_add_test(tests, a_reader_sees_what_was_flushed_and_moves_on_when_it_refreshes);
     tcase_add_test(tests, readers_run_beside_an_owner_and_each_other);
     tcase_add_loop_test(tests, a_reader_beside_a_busy_owner_sees_whole_batches_in_order, 0, 2);
+    tcase_add_test(tests, a_reader_follows_a_file_that_outgrows_its_map);
     tcase_add_test(tests, a_reader_is_told_that_its_table_was_dropped);
     tcase_add_test(tests, a_reader_without_an_owner_creates_nothing);
     tcase_add_test(tests, a_reader_of_a_killed_owners_store_sees_a_prefix);

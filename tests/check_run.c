@@ -284,6 +284,8 @@ START_TEST(string_keys_of_any_size_come_in_the_order_of_lmdb)
             memset(key, i >= 2 * COUNT(sizes) ? 0xFF : 'k', row->key_size);
         if (row->key_size > 490)
             key[row->key_size - 1] = (uint8_t)i;
+        else if (row->key_size > 16 && i % 2)
+            key[16] = (uint8_t)i; /* another one behind the first 8 bytes, which are compared first */
         row->key = key;
     }
     for (int round = 0; round < 20; round++) {

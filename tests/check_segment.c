@@ -358,6 +358,27 @@ START_TEST(an_empty_folder_has_no_segments)
 }
 END_TEST
 
+START_TEST(the_size_of_all_segments_is_counted)
+{
+    char path[4096];
+
+    ck_assert_uint_eq(hti_segment_folder_size(dir_fd), 0); /* no folder */
+    ck_assert_int_eq(mkdirat(dir_fd, "journal", 0700), 0);
+    ck_assert_uint_eq(hti_segment_folder_size(dir_fd), 0);
+    snprintf(path, sizeof path, "%s/journal", directory);
+    const int journal_fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    ck_assert_int_ge(journal_fd, 0);
+    for (uint64_t i = 1; i <= 3; i++) {
+        int fd;
+        ck_assert_int_eq(hti_segment_create(journal_fd, path, store_id, i, i * 8192, &fd, NULL), 0);
+        close(fd);
+    }
+    close(journal_fd);
+    make_file("journal/other", "not counted");
+    ck_assert_uint_eq(hti_segment_folder_size(dir_fd), 6 * 8192);
+}
+END_TEST
+
 START_TEST(listing_fails_cleanly)
 {
     struct htstore_error error;
@@ -822,6 +843,7 @@ int main(void)
     tcase_add_test(tests, only_names_of_segments_are_listed_in_order);
     tcase_add_test(tests, leftovers_are_removed_only_if_asked_for);
     tcase_add_test(tests, an_empty_folder_has_no_segments);
+    tcase_add_test(tests, the_size_of_all_segments_is_counted);
     tcase_add_test(tests, listing_fails_cleanly);
     tcase_add_test(tests, an_open_segment_starts_at_its_first_record);
     tcase_add_test(tests, a_header_with_any_changed_bit_is_refused);

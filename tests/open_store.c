@@ -2,10 +2,11 @@
  * open_store: another process for check_processes: opens a store and obeys commands, a line each; each answer is one line.
  *
  *     open_store PATH [r][c]      r: read-only; c: create store and table
- *     put KEY VALUE, get KEY, size, lsn, flush, sync, refresh, anonymous, descriptors PATH, run N, drop, close
+ *     put KEY VALUE, get KEY, size, lsn, flush, sync, refresh, anonymous, descriptors PATH, run N, fill N, drop, close
  *
  * The first answer is the result of opening. The table is "t1", int64 -> int64, default -1; LAZY is how it writes.
- * "run" makes N batches, each of which gives keys 0 to 99 one number, and flushes now and then; "drop" makes t1 anew.
+ * "run" makes N batches, each of which gives keys 0 to 99 one number, and flushes now and then; "fill" puts
+ * keys 0 to N - 1 with themselves as values, and flushes; "drop" makes t1 anew.
  */
 #include <dirent.h>
 #include <inttypes.h>
@@ -152,6 +153,20 @@ static void run_batches(const char *arguments)
     answer(result);
 }
 
+static void fill_table(const char *arguments)
+{
+    size_t n = strtoull(arguments, NULL, 10);
+    int64_t *keys = malloc((n + 1) * sizeof *keys);
+    if (!keys)
+        exit(EXIT_FAILURE);
+    for (size_t i = 0; i < n; i++)
+        keys[i] = (int64_t)i;
+    struct htstore_array k = htstore_vector(HTSTORE_INT64, keys, n);
+    int result = htstore_table_insert(table, &k, &k, 0, &error);
+    free(keys);
+    answer(result ? result : htstore_flush(store, &error));
+}
+
 static void drop_table(void)
 {
     struct htstore_schema schema = make_schema();
@@ -193,6 +208,8 @@ static void obey(const char *verb, const char *arguments)
         count_descriptors(arguments);
     else if (strcmp(verb, "run") == 0)
         run_batches(arguments);
+    else if (strcmp(verb, "fill") == 0)
+        fill_table(arguments);
     else if (strcmp(verb, "drop") == 0)
         drop_table();
     else if (strcmp(verb, "close") == 0)

@@ -29,7 +29,7 @@
 #define MAX_KILLS_OF_A_STORE 12
 #define MAX_BATCHES_OF_A_RUN 80
 #define MAX_RECOVERY_KILLS 3
-#define REHEARSAL_BATCHES 500
+#define REHEARSAL_BATCHES 3000
 #define HANG_SECONDS 120
 #define STARTED INT64_C(-1) /* told before the store is opened; after that, positions */
 
@@ -103,6 +103,11 @@ static int run_verifier(const char *path, struct oracle *oracle, enum mode mode,
     return (int)verdict;
 }
 
+static bool has_seen_all(const struct htstore_stats *stats)
+{
+    return stats->flushes > 10 && stats->flush_transactions > stats->flushes && stats->map_growths > 0;
+}
+
 /* Without a kill: does the workload do all that a kill should hit? */
 static int run_rehearsal(const char *path, struct oracle *oracle)
 {
@@ -113,12 +118,13 @@ static int run_rehearsal(const char *path, struct oracle *oracle)
     options.flags |= HTSTORE_CREATE;
     if (oracle_open(&s, path, &options) != 0)
         return complain(&s, "open", 0);
-    while (oracle->position < REHEARSAL_BATCHES)
-        if (oracle_write(&s, oracle, 0) != 0 || oracle_disturb(&s, oracle) != 0)
+    while (!has_seen_all(&stats) && oracle->position < REHEARSAL_BATCHES)
+        if (oracle_write(&s, oracle, 0) != 0 || oracle_disturb(&s, oracle) != 0 ||
+            htstore_stats(s.store, &stats, &s.error) != 0)
             return complain(&s, "write", oracle->position);
-    if (htstore_stats(s.store, &stats, &s.error) != 0 || oracle_close(&s) != 0)
+    if (oracle_close(&s) != 0)
         return complain(&s, "close", oracle->position);
-    if (stats.flushes >= REHEARSAL_BATCHES / 20 && stats.flush_transactions > stats.flushes && stats.map_growths > 0)
+    if (has_seen_all(&stats))
         return EXIT_SUCCESS;
     (void)fprintf(stderr, "the workload is too small: %ju flushes, %ju transactions, %ju growths of the map\n",
                   (uintmax_t)stats.flushes, (uintmax_t)stats.flush_transactions, (uintmax_t)stats.map_growths);
@@ -248,7 +254,7 @@ static enum oracle_verdict verdict_of(int status)
 /* How long after the last thing heard the kill comes: anywhere in an open, or soon after a batch. */
 static uint64_t choose_pause(struct run *run, bool in_open)
 {
-    return in_open ? below(run, run->open_us + run->open_us / 4 + 100) : below(run, (uint64_t)1 << below(run, 14));
+    return in_open ? below(run, run->open_us + 100) : below(run, (uint64_t)1 << below(run, 14));
 }
 
 static void count_kill(struct run *run, int64_t heard, uint64_t last)
@@ -266,7 +272,7 @@ static bool kill_writer(struct run *run)
 {
     char seed[24], position[24], n_text[24];
     const uint64_t n = 1 + below(run, MAX_BATCHES_OF_A_RUN), last = run->position + n;
-    const bool in_open = below(run, 5) == 0;
+    const bool in_open = below(run, 4) == 0;
     const int64_t wanted = in_open ? STARTED : (int64_t)(run->position + below(run, n + 1));
     struct child child = start("writer", run->store, decimal(seed, run->seed), decimal(position, run->position),
                                mode_names[run->mode], decimal(n_text, n), (char *)NULL);
