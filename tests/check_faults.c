@@ -1,4 +1,4 @@
-/* check_faults: a store whose disk fails or is full while it is written: what is refused, what stays, what a reopen finds. */
+/* check_faults: a store whose disk fails or is full while it is written: what is refused, and what a reopen finds. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>

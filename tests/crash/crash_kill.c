@@ -5,8 +5,8 @@
  *     crash_kill [--points=N] [--mode=sync|interval|lazy|mixed|all] [--seed=N] [--jobs=N]
  *     crash_kill verify STORE SEED POSITION MODE      look at a store that a failed run has left
  *
- * Writer and verifier are this program again, started anew: nothing of LMDB crosses a fork. The writer tells each batch by
- * one write(2) to a pipe, outside of everything that the kill may disturb.
+ * Writer and verifier are this program again, started anew: nothing of LMDB crosses a fork. The writer tells each
+ * batch by one write(2) to a pipe, outside of everything that the kill may disturb.
  */
 #include <errno.h>
 #include <fcntl.h>

@@ -4,8 +4,8 @@
  *
  *     create_kill [--points=N] [STEP]...      N kills of each step but creation, at most; 0: at every system call
  *
- * The step runs in a child whose main thread is traced; it is killed where it enters or leaves a call. The library is only
- * used in children, so that nothing of LMDB crosses a fork.
+ * The step runs in a child whose main thread is traced; it is killed where it enters or leaves a call. The library is
+ * only used in children, so that nothing of LMDB crosses a fork.
  */
 #include <errno.h>
 #include <fcntl.h>

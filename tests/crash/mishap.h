@@ -1,6 +1,6 @@
 /*
- * mishap: system calls of this process that fail, or that it does not survive. Linked into a test, it takes the place of
- * write, sync, unlink and rename calls, also those of LMDB.
+ * mishap: system calls of this process that fail, or that it does not survive. Linked into a test, it takes the place
+ * of write, sync, unlink and rename calls, also those of LMDB.
  */
 #ifndef MISHAP_H
 #define MISHAP_H

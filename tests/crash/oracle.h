@@ -1,7 +1,7 @@
 /*
- * oracle: what a store must hold after batch k of a workload, and how to tell. Everything follows from a seed: keys are a
- * bijection of a counter, values a function of key, seed and version, where the version is the number of the batch that wrote
- * them; so every row that a store returns says where it comes from.
+ * oracle: what a store must hold after batch k of a workload, and how to tell. Everything follows from a seed: keys
+ * are a bijection of a counter, values a function of key, seed and version, where the version is the number of the
+ * batch that wrote them; so every row that a store returns says where it comes from.
  */
 #ifndef ORACLE_H
 #define ORACLE_H

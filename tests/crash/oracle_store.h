@@ -14,7 +14,7 @@ struct oracle_store {
 /* The smallest sizes that a store takes; the seed decides whether tables are held in memory. */
 struct htstore_options oracle_options(uint64_t seed, uint32_t durability);
 
-/* Open the store and its tables; with HTSTORE_CREATE what is missing is made, without it missing tables are left out. */
+/* Open the store and its tables. With HTSTORE_CREATE what is missing is made; without it missing tables are left out. */
 int oracle_open(struct oracle_store *s, const char *path, const struct htstore_options *options);
 int oracle_close(struct oracle_store *s);
 
@@ -24,8 +24,8 @@ int oracle_write(struct oracle_store *s, struct oracle *oracle, uint32_t flags);
 int oracle_disturb(struct oracle_store *s, const struct oracle *oracle);
 
 /*
- * Compare size, lookups of all keys, and an export of each table with the oracle, which stands at the last batch that was
- * acknowledged; one more may be there. Moves the oracle to the batch that was found. `why` says what is wrong.
+ * Compare size, lookups of all keys, and an export of each table with the oracle, which stands at the last batch that
+ * was acknowledged; one more may be there. Moves the oracle to the batch that was found. `why` says what is wrong.
  */
 enum oracle_verdict oracle_check(struct oracle_store *s, struct oracle *oracle, char why[512]);
 /* The store takes a write, also one of a new table, and gives it back. */

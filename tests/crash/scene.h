@@ -1,7 +1,7 @@
 /*
- * scene: a store with known rows, for tests of what happens after a crash. Batch k puts one row, key k, into table "t". What
- * leaves a crash behind is done by an actor: a function of the test, run in another process, which ends without closing
- * anything.
+ * scene: a store with known rows, for tests of what happens after a crash. Batch k puts one row, key k, into table
+ * "t". What leaves a crash behind is done by an actor: a function of the test, run in another process, which ends
+ * without closing anything.
  */
 #ifndef SCENE_H
 #define SCENE_H
@@ -42,7 +42,7 @@ void scene_put_range(uint64_t first, uint64_t last, uint32_t flags); /* must suc
 void scene_expect(uint64_t n); /* the open store holds rows 1 to n and nothing else */
 struct htstore_stats scene_stats(void);
 
-/* ---- actors: there is no libcheck in their process. They may use scene_open(), _put(), _put_range() and _must(). ---- */
+/* ---- actors: no libcheck in their process. They may use scene_open(), _put(), _put_range() and _must(). ---- */
 
 struct scene_actor {
     const char *name;
@@ -52,7 +52,7 @@ struct scene_actor {
 /* For main(): runs the suite; or, when started for that, one of the actors. */
 int scene_main(int argc, char **argv, const struct scene_actor *actors, Suite *(*make_suite)(void));
 
-/* Let that actor act in a new process, with this scene. True if it came to its end, false if a mishap ended it before. */
+/* Let that actor act in a new process, with this scene. True if it came to its end, false if a mishap ended it. */
 bool scene_crash(const char *actor);
 /* The call must have given 0; otherwise the test, or the actor, fails. */
 void scene_must(int rc, const char *what);
