@@ -1090,7 +1090,9 @@ START_TEST(growth_and_slow_readers_meet_at_any_moment)
     for (int i = 0; i < 3; i++)
         ck_assert_int_eq(pthread_create(&threads[i], NULL, run_slow_reader, &c), 0);
     for (int i = 0; i < 200; i++) {
-        ck_assert_int_eq(write_state(number++), 0);
+        const int written = write_state(number); /* slow readers keep old pages, and so may fill the map */
+        ck_assert(written == 0 || written == HTI_KV_MAP_FULL);
+        number += written == 0;
         if (n_grown < 10) {
             const int rc = hti_kv_grow(kv, &error);
             ck_assert(rc == 0 || rc == HTSTORE_EBUSY);
