@@ -173,7 +173,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (size > MAX_SIZE)
         return 0;
     try_bytes(data, size);
-    size = size < 64 ? size : 64;
+    size = size < 12 ? size : 12;
     try_changed(HTI_CATALOG_STORE, data, size);
     try_changed(HTI_CATALOG_TABLE, data, size);
     try_changed(HTI_CATALOG_TOTALS, data, size);

@@ -94,6 +94,8 @@ static void write_at(uint64_t offset, const void *data, size_t size)
 
 /* --- reading: touch everything, so that sanitizers see a wrong size --- */
 
+static volatile uint64_t sink; /* or the compiler would not read what nobody uses */
+
 static uint64_t touch_op(const struct hti_op *op)
 {
     struct hti_row_walk rows;
@@ -111,7 +113,7 @@ static uint64_t touch_op(const struct hti_op *op)
     return sum;
 }
 
-static uint64_t touch_record(const struct hti_record *record)
+static void touch_record(const struct hti_record *record)
 {
     struct hti_op_walk ops;
     struct hti_op op;
@@ -125,7 +127,7 @@ static uint64_t touch_record(const struct hti_record *record)
         n_rows += op.n_rows;
     }
     must(rc == 1 && n_rows == record->n_rows);
-    return sum;
+    sink += sum;
 }
 
 /* As recovery does. Returns how many records were found. */

@@ -108,12 +108,11 @@ static int measure(const struct hti_op_source *source, struct hti_op *op, struct
 {
     const struct hti_row_type *type = source->type;
     const struct htstore_bytes *strings = source->keys;
-    const bool has_values = source->values != NULL || type->n_elements == 0;
     const bool variable_value = source->kind != HTI_OP_REMOVE && source->kind != HTI_OP_CLEAR && !type->value_is_fixed;
     const bool put = source->kind == HTI_OP_PUT || source->kind == HTI_OP_PUT_NEW;
     uint64_t keys = 0, values = 0;
 
-    assert(!put || has_values || source->n_rows == 0);
+    assert(!put || source->values || type->n_elements == 0 || source->n_rows == 0);
     for (uint64_t i = 0; i < source->n_rows; i++) {
         const uint64_t key_size = type->key_size ? type->key_size : strings[i].size;
         uint64_t value_size = put && type->value_is_fixed ? type->value_size : 0;

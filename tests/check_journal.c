@@ -719,7 +719,7 @@ static void fill_up(void)
 /* Needs the right to mount; where that is missing, the test before and the next one are what there is. */
 START_TEST(a_full_file_system_is_survived)
 {
-    if (unshare(CLONE_NEWNS) != 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0 ||
+    if (unshare(CLONE_NEWNS) != 0 || mount("none", "/", "none", MS_REC | MS_PRIVATE, "") != 0 ||
         mount("tmpfs", directory, "tmpfs", 0, "size=2m") != 0) {
         fprintf(stderr, "SKIP: a_full_file_system_is_survived: cannot mount a tmpfs\n");
         return;

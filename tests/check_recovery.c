@@ -1,10 +1,8 @@
 /* check_recovery: what an open makes of a journal that a crash has left: whole, torn, damaged, incomplete, not ours. */
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <sched.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>

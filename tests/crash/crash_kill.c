@@ -11,7 +11,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
-#include <inttypes.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -445,6 +444,15 @@ static int find_mode(const char *name)
     exit(EXIT_FAILURE);
 }
 
+static void choose_modes(const char *name, bool wanted[N_MODES])
+{
+    const bool all = strcmp(name, "all") == 0;
+    const int chosen = all ? N_MODES : find_mode(name);
+
+    for (int mode = 0; mode < N_MODES; mode++)
+        wanted[mode] = all || mode == chosen;
+}
+
 static int play_role(int argc, char **argv)
 {
     static struct oracle oracle;
@@ -484,8 +492,8 @@ int main(int argc, char **argv)
             jobs = (unsigned)strtoul(optarg, NULL, 10);
         else if (c != 'm')
             return EXIT_FAILURE;
-        else if (strcmp(optarg, "all") != 0)
-            memset(wanted, 0, sizeof wanted), wanted[find_mode(optarg)] = true;
+        else
+            choose_modes(optarg, wanted);
     }
     printf("crash_kill --points=%ju --seed=%ju\n", (uintmax_t)points, (uintmax_t)seed);
     (void)fflush(stdout);

@@ -26,7 +26,7 @@
 #include "segment.h"
 
 #define SEED 20 /* tables in memory; 21: not */
-#define SHORT_POINTS 40
+#define SHORT_POINTS 25
 #define N_BATCHES 40 /* in the store before a step */
 #define N_UNFLUSHED 12 /* written before a step that flushes */
 #define N_WRITTEN 60 /* by the step that writes */
@@ -117,6 +117,16 @@ static void prepare_crashed(void)
     write_batches(N_BATCHES, HTSTORE_LAZY);
 }
 
+/* Nothing goes to LMDB behind our back, and no segment away. */
+static void open_unflushed(void)
+{
+    struct htstore_options o = options(HTSTORE_CREATE);
+
+    o.delta_bytes = 0;
+    o.flush_age_ms = UINT32_MAX;
+    must(oracle_open(&s, store_path, &o), "open");
+}
+
 /* The end of a record as a torn write leaves it: what was there before, zeros. */
 static void tear(const struct hti_segment *segment)
 {
@@ -139,7 +149,8 @@ static void prepare_torn(void)
     size_t n;
     int fd;
 
-    prepare_crashed();
+    open_unflushed();
+    write_batches(N_BATCHES, HTSTORE_LAZY);
     must(htstore_stats(s.store, &stats, &s.error), "stats");
     (void)snprintf(folder, sizeof folder, "%s/journal", store_path);
     fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -490,16 +501,21 @@ static int sweep(const struct step *step, unsigned points)
         die(base);
     (void)snprintf(store_path, sizeof store_path, "%s/" STORE, base);
     report->position = 0;
-    if (!call(step->prepare))
+    if (!call(step->prepare)) {
+        (void)fprintf(stderr, "create_kill: step %s, seed %ju, cannot be prepared\n", step->name, (uintmax_t)seed);
         return EXIT_FAILURE;
+    }
     position = report->position;
     (void)snprintf(store_path, sizeof store_path, "%s/" STORE, work);
     make_work();
     status = run_step(step, 0, &total);
     if (WIFEXITED(status) && WEXITSTATUS(status) == SKIPPED)
         return SKIPPED;
-    if (status != 0 || total == 0 || !call(step->check))
+    if (status != 0 || total == 0 || !call(step->check)) {
+        (void)fprintf(stderr, "create_kill: step %s, seed %ju, fails without a kill; see %s\n", step->name,
+                      (uintmax_t)seed, root);
         return EXIT_FAILURE;
+    }
     if (!step->everywhere && points > 0 && total > points)
         stride = (total + points - 1) / points | 1; /* odd: entries and exits in turn */
     for (unsigned stop = 1; stop <= total; stop += stride, n++)

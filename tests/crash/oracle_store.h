@@ -14,7 +14,7 @@ struct oracle_store {
 /* The smallest sizes that a store takes; the seed decides whether tables are held in memory. */
 struct htstore_options oracle_options(uint64_t seed, uint32_t durability);
 
-/* Open the store and its tables. With HTSTORE_CREATE what is missing is made; without it missing tables are left out. */
+/* Open the store and its tables. HTSTORE_CREATE makes what is missing; without it missing tables are left out. */
 int oracle_open(struct oracle_store *s, const char *path, const struct htstore_options *options);
 int oracle_close(struct oracle_store *s);
 

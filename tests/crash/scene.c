@@ -31,6 +31,7 @@ void scene_setup(void)
     scene.options = (struct htstore_options){
         .size = sizeof scene.options,
         .flags = HTSTORE_CREATE,
+        .map_size = 64u << 20, /* valgrind has no room for the default */
         .segment_bytes = 64u << 10,
         .flush_age_ms = NEVER_MS,
         .interval_ms = NEVER_MS,
