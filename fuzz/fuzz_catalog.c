@@ -41,14 +41,14 @@ static bool try_store(struct hti_kv_bytes value)
 
 static bool try_table(struct hti_kv_bytes value)
 {
-    struct hti_table_record record;
+    struct hti_object_record record;
     struct hti_buf buf;
 
-    if (hti_catalog_decode_table(ID, value, &record, NULL) != 0)
+    if (hti_catalog_decode_object(ID, value, &record, NULL) != 0)
         return false;
     hti_buf_init(&buf);
-    check_encoding(value, hti_catalog_encode_table(&record, &buf), &buf);
-    hti_table_record_release(&record);
+    check_encoding(value, hti_catalog_encode_object(&record, &buf), &buf);
+    hti_object_record_release(&record);
     return true;
 }
 
@@ -76,6 +76,30 @@ static bool try_garbage(struct hti_kv_bytes value)
     return true;
 }
 
+/* Its key holds its name: made of what the record says, if that can be a name. */
+static struct hti_kv_bytes entry_key(struct hti_kv_bytes value, uint8_t space[HTI_CATALOG_MAX_KEY_SIZE])
+{
+    const uint8_t *data = value.data;
+    size_t size = value.size >= 28 ? hti_load_le32(data + 16) : 0;
+
+    if (size > value.size - (value.size < 28 ? value.size : 28))
+        size = 0;
+    return hti_catalog_entry_key(ID, size ? (const char *)data + 20 : "", size, space);
+}
+
+static bool try_entry(struct hti_kv_bytes value)
+{
+    uint8_t space[HTI_CATALOG_MAX_KEY_SIZE];
+    struct hti_entry_record record;
+    struct hti_buf buf;
+
+    if (hti_catalog_decode_entry(entry_key(value, space), value, &record, NULL) != 0)
+        return false;
+    hti_buf_init(&buf);
+    check_encoding(value, hti_catalog_encode_entry(&record, &buf), &buf);
+    return true;
+}
+
 static bool try_record(enum hti_record_kind kind, const uint8_t *data, size_t size)
 {
     const struct hti_kv_bytes value = { data, size };
@@ -83,10 +107,12 @@ static bool try_record(enum hti_record_kind kind, const uint8_t *data, size_t si
     switch (kind) {
     case HTI_CATALOG_STORE:
         return try_store(value);
-    case HTI_CATALOG_TABLE:
+    case HTI_CATALOG_OBJECT:
         return try_table(value);
     case HTI_CATALOG_TOTALS:
         return try_totals(value);
+    case HTI_CATALOG_ENTRY:
+        return try_entry(value);
     case HTI_CATALOG_GARBAGE:
         break;
     }
@@ -95,12 +121,16 @@ static bool try_record(enum hti_record_kind kind, const uint8_t *data, size_t si
 
 static bool try_resealed(enum hti_record_kind kind, uint8_t *data, size_t size)
 {
-    uint8_t key[HTI_CATALOG_KEY_SIZE];
+    uint8_t space[HTI_CATALOG_MAX_KEY_SIZE];
+    struct hti_kv_bytes key;
 
     if (size < 8)
         return false;
-    hti_catalog_key(kind, kind == HTI_CATALOG_STORE ? 0 : ID, key);
-    hti_store_le64(data + size - 8, hti_hash64(data, size - 8, hti_hash64(key, sizeof key, 0)));
+    if (kind == HTI_CATALOG_ENTRY)
+        key = entry_key((struct hti_kv_bytes){ data, size }, space);
+    else
+        key = hti_catalog_key(kind, kind == HTI_CATALOG_STORE ? 0 : ID, space);
+    hti_store_le64(data + size - 8, hti_hash64(data, size - 8, hti_hash64(key.data, key.size, 0)));
     return try_record(kind, data, size);
 }
 
@@ -110,8 +140,8 @@ static void try_bytes(const uint8_t *data, size_t size)
     uint64_t id;
 
     if (hti_catalog_decode_key((struct hti_kv_bytes){ data, size }, &kind, &id) == 0)
-        must(size == HTI_CATALOG_KEY_SIZE && kind <= HTI_CATALOG_GARBAGE);
-    for (int k = HTI_CATALOG_STORE; k <= HTI_CATALOG_GARBAGE; k++) {
+        must(kind == HTI_CATALOG_ENTRY || (size == HTI_CATALOG_KEY_SIZE && kind <= HTI_CATALOG_GARBAGE));
+    for (int k = HTI_CATALOG_STORE; k <= HTI_CATALOG_ENTRY; k++) {
         uint8_t *copy = sample_copy(data, size);
         (void)try_record((enum hti_record_kind)k, copy, size);
         (void)try_resealed((enum hti_record_kind)k, copy, size);
@@ -123,7 +153,9 @@ static void encode_sample(unsigned which, struct hti_buf *buf)
 {
     static const struct hti_store_record store = { .applied_lsn = 9, .next_id = 5, .session = 2, .first_segment = 3 };
     static const struct hti_totals_record totals = { .id = ID, .database = 4, .n_rows = 100, .digest = { 1, 2 } };
-    struct hti_table_record table = { .id = ID, .key_dtype = HTSTORE_STRING, .value_dtype = HTSTORE_STRING };
+    struct hti_object_record table = {
+        .id = ID, .kind = HTSTORE_KIND_TABLE, .key_dtype = HTSTORE_STRING, .value_dtype = HTSTORE_STRING
+    };
     uint8_t strings[] = { 1, 0, 0, 0, 2, 0, 0, 0, 'a', 'b', 'c' };
     char name[] = "words";
 
@@ -136,7 +168,7 @@ static void encode_sample(unsigned which, struct hti_buf *buf)
     else if (which == HTI_CATALOG_TOTALS)
         must(hti_catalog_encode_totals(&totals, buf) == 0);
     else
-        must(hti_catalog_encode_table(&table, buf) == 0);
+        must(hti_catalog_encode_object(&table, buf) == 0);
 }
 
 static void change(uint8_t *data, size_t size, const uint8_t *order)
@@ -175,7 +207,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     try_bytes(data, size);
     size = size < 12 ? size : 12;
     try_changed(HTI_CATALOG_STORE, data, size);
-    try_changed(HTI_CATALOG_TABLE, data, size);
+    try_changed(HTI_CATALOG_OBJECT, data, size);
     try_changed(HTI_CATALOG_TOTALS, data, size);
     return 0;
 }

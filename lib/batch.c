@@ -51,13 +51,6 @@ int htstore_batch_new(struct htstore *store, struct htstore_batch **out, struct 
     return 0;
 }
 
-static void count_user(struct htstore_table *table, int change)
-{
-    pthread_mutex_lock(&table->store->objects_mutex);
-    table->n_users += (uint32_t)change;
-    pthread_mutex_unlock(&table->store->objects_mutex);
-}
-
 static int make_room(struct htstore_batch *batch, struct htstore_error *error)
 {
     const size_t capacity = batch->capacity * 2 + 8;
@@ -79,7 +72,7 @@ static int check_add(const struct htstore_batch *batch, const struct htstore_tab
 
     if (rc == 0)
         rc = hti_check_table(table, true, error);
-    if (rc == 0 && table->store != batch->store)
+    if (rc == 0 && table->handle.store != batch->store)
         rc = hti_fail(error, HTSTORE_EINVAL, "the table belongs to another store than the batch");
     return rc;
 }
@@ -95,7 +88,7 @@ static int add(struct htstore_batch *batch, struct htstore_table *table, uint32_
         return rc;
     batch->tables[batch->record->n_ops - 1] = table;
     batch->conditional = batch->conditional || hti_modify_is_conditional(table, kind, arguments);
-    count_user(table, 1);
+    hti_handle_use(&table->handle, 1);
     return 0;
 }
 
@@ -150,7 +143,7 @@ int htstore_batch_clear(struct htstore_batch *batch, struct htstore_table *table
 static void release_tables(struct htstore_batch *batch, uint32_t n_ops)
 {
     for (uint32_t i = 0; i < n_ops; i++)
-        count_user(batch->tables[i], -1);
+        hti_handle_use(&batch->tables[i]->handle, -1);
     batch->conditional = false;
 }
 
@@ -161,7 +154,7 @@ static int start_write(const struct htstore_batch *batch, struct hti_write *writ
     if (!write->cores)
         return hti_fail(error, HTSTORE_ENOMEM, "no memory for the batch");
     for (uint32_t i = 0; i < batch->record->n_ops; i++)
-        write->cores[i] = batch->tables[i]->core;
+        write->cores[i] = batch->tables[i]->handle.core;
     write->record = batch->record;
     write->conditional = batch->conditional;
     write->all_or_nothing = true;

@@ -329,12 +329,12 @@ static int take_turn(struct htstore *store, struct hti_write *write, struct htst
     int rc;
 
     if (!write->conditional) {
-        while (store->n_exclusive > 0)
+        while (store->n_exclusive > 0 || store->blocked)
             pthread_cond_wait(&store->write_changed, &store->write_mutex);
         return 0;
     }
     store->n_exclusive++;
-    while (store->leading || store->queue)
+    while (store->leading || store->queue || store->blocked)
         pthread_cond_wait(&store->write_changed, &store->write_mutex);
     store->n_exclusive--;
     pthread_cond_broadcast(&store->write_changed);
@@ -382,6 +382,23 @@ int hti_commit(struct htstore *store, struct hti_write *write, struct htstore_er
         rc = write->status;
     }
     return rc;
+}
+
+void hti_commit_block(struct htstore *store)
+{
+    pthread_mutex_lock(&store->write_mutex);
+    store->blocked = true;
+    while (store->leading || store->queue)
+        pthread_cond_wait(&store->write_changed, &store->write_mutex);
+    pthread_mutex_unlock(&store->write_mutex);
+}
+
+void hti_commit_unblock(struct htstore *store)
+{
+    pthread_mutex_lock(&store->write_mutex);
+    store->blocked = false;
+    pthread_cond_broadcast(&store->write_changed);
+    pthread_mutex_unlock(&store->write_mutex);
 }
 
 void *hti_commit_run_syncer(void *argument)

@@ -16,6 +16,10 @@
 int hti_commit(struct htstore *store, struct hti_write *write, struct htstore_error *error);
 void hti_write_release(struct hti_write *write);
 
+/* Keep everybody from writing, when those at work are done; and let them go on. With flush_mutex. */
+void hti_commit_block(struct htstore *store);
+void hti_commit_unblock(struct htstore *store);
+
 /* Thread that keeps the promise of HTSTORE_INTERVAL. Argument and result as of pthread_create(). */
 void *hti_commit_run_syncer(void *store);
 

@@ -58,7 +58,7 @@ static int check_cursor(const struct htstore_cursor *cursor, struct htstore_erro
  */
 static int fix_instant(struct htstore *store, struct htstore_cursor *cursor, struct htstore_error *error)
 {
-    const struct hti_core *core = cursor->table->core;
+    const struct hti_core *core = cursor->table->handle.core;
     int rc = hti_flush_locked(store, error);
 
     if (rc != 0)
@@ -89,14 +89,14 @@ static int open_owned(struct htstore *store, struct htstore_cursor *cursor, stru
 
 static int open_viewed(struct htstore *store, struct htstore_cursor *cursor, struct htstore_error *error)
 {
-    char label[HTI_TABLE_NAME_SIZE];
-    const struct hti_core *core = cursor->table->core;
+    char label[HTI_CORE_LABEL_SIZE];
+    const struct hti_core *core = cursor->table->handle.core;
     struct hti_kv_read *read;
     int rc = 0;
 
     pthread_mutex_lock(&store->view_mutex);
     if (core->dropped)
-        rc = hti_fail(error, HTSTORE_ENOTFOUND, "%s was dropped by the store's owner", hti_table_label(core, label));
+        rc = hti_fail(error, HTSTORE_ENOTFOUND, "%s was dropped by the store's owner", hti_core_label(core, label));
     if (rc == 0)
         rc = hti_view_read(store, &read, error);
     if (rc == 0) {
@@ -125,13 +125,6 @@ static void release_walk(struct htstore_cursor *cursor)
     hti_mem_free(cursor->ahead);
 }
 
-static void count_user(struct htstore_table *table, int change)
-{
-    pthread_mutex_lock(&table->store->objects_mutex);
-    table->n_users += (uint32_t)change;
-    pthread_mutex_unlock(&table->store->objects_mutex);
-}
-
 int htstore_cursor_open(struct htstore_table *table, struct htstore_cursor **out, struct htstore_error *error)
 {
     struct htstore_cursor *cursor;
@@ -148,16 +141,17 @@ int htstore_cursor_open(struct htstore_table *table, struct htstore_cursor **out
     if (!cursor)
         return hti_fail(error, HTSTORE_ENOMEM, "no memory for a cursor");
     cursor->magic = HTI_MAGIC_CURSOR;
-    cursor->store = table->store;
+    cursor->store = table->handle.store;
     cursor->table = table;
-    rc = table->store->readonly ? open_viewed(table->store, cursor, error) : open_owned(table->store, cursor, error);
+    rc = table->handle.store->readonly ? open_viewed(table->handle.store, cursor, error)
+                                       : open_owned(table->handle.store, cursor, error);
     if (rc != 0) {
         release_walk(cursor);
         hti_mem_free(cursor);
         return rc;
     }
-    count_user(table, 1);
-    hti_slow_enter(table->store, &cursor->slow);
+    hti_handle_use(&table->handle, 1);
+    hti_slow_enter(table->handle.store, &cursor->slow);
     *out = cursor;
     return 0;
 }
@@ -169,7 +163,7 @@ void htstore_cursor_close(struct htstore_cursor *cursor)
     cursor->magic = HTI_MAGIC_CLOSED;
     release_walk(cursor);
     hti_slow_leave(cursor->store, &cursor->slow);
-    count_user(cursor->table, -1);
+    hti_handle_use(&cursor->table->handle, -1);
     hti_mem_free(cursor);
 }
 
@@ -182,8 +176,8 @@ uint64_t htstore_cursor_count(const struct htstore_cursor *cursor)
 
 static int damaged(const struct htstore_cursor *cursor, const char *what, struct htstore_error *error)
 {
-    char label[HTI_TABLE_NAME_SIZE];
-    return hti_fail(error, HTSTORE_ECORRUPT, "%s: %s", hti_table_label(cursor->table->core, label), what);
+    char label[HTI_CORE_LABEL_SIZE];
+    return hti_fail(error, HTSTORE_ECORRUPT, "%s: %s", hti_core_label(cursor->table->handle.core, label), what);
 }
 
 static int check_end(struct htstore_cursor *cursor, struct htstore_error *error)
@@ -198,7 +192,7 @@ static int check_end(struct htstore_cursor *cursor, struct htstore_error *error)
 /* The next row as LMDB has it, verified. 1 = no more, which is believed only if count and digest agree. */
 static int read_row(struct htstore_cursor *cursor, struct pending *p, struct htstore_error *error)
 {
-    const struct hti_core *core = cursor->table->core;
+    const struct hti_core *core = cursor->table->handle.core;
     struct hti_kv_bytes key, value;
     struct hti_hash128 hash;
     int rc;
@@ -245,7 +239,7 @@ static int compare_long_keys(const void *a, const void *b)
 
 static bool is_long(const struct htstore_cursor *cursor, const struct pending *p)
 {
-    return hti_codec_key_is_long(&cursor->table->core->type, p->row.key_size);
+    return hti_codec_key_is_long(&cursor->table->handle.core->type, p->row.key_size);
 }
 
 /* Long keys with one prefix are stored in the order of their hashes: gather them all, and sort. */
@@ -323,7 +317,7 @@ static int put_key(const struct hti_row_type *type, const struct hti_row *row, s
 static int put_row(const struct htstore_cursor *cursor, const struct hti_row *row, struct block *block,
                    struct htstore_error *error)
 {
-    const struct hti_row_type *type = &cursor->table->core->type;
+    const struct hti_row_type *type = &cursor->table->handle.core->type;
     int rc = put_key(type, row, &block->keys, block->n_rows);
 
     if (rc == 0 && block->with_values)
@@ -337,8 +331,8 @@ static int put_row(const struct htstore_cursor *cursor, const struct hti_row *ro
 static int make_outputs(const struct htstore_cursor *cursor, struct htstore_arena *arena, uint64_t n,
                         struct block *block, struct htstore_error *error)
 {
-    const struct hti_table_record *record = &cursor->table->core->record;
-    const struct hti_row_type *type = &cursor->table->core->type;
+    const struct hti_object_record *record = &cursor->table->handle.core->record;
+    const struct hti_row_type *type = &cursor->table->handle.core->type;
     struct htstore_array *values = &block->values;
 
     block->keys = htstore_vector(record->key_dtype,
@@ -394,7 +388,7 @@ static void unlock_view(const struct htstore_cursor *cursor)
 
 static uint64_t block_rows(const struct htstore_cursor *cursor, uint64_t max_rows)
 {
-    const uint64_t row = hti_output_row_size(&cursor->table->core->type) + sizeof(struct htstore_bytes);
+    const uint64_t row = hti_output_row_size(&cursor->table->handle.core->type) + sizeof(struct htstore_bytes);
     uint64_t n = max_rows < MAX_BLOCK_ROWS ? max_rows : MAX_BLOCK_ROWS;
 
     if (n > MAX_BLOCK_BYTES / row + 1)

@@ -517,21 +517,27 @@ struct htstore_stats {
 HTSTORE_API int htstore_stats(struct htstore *store, struct htstore_stats *stats, struct htstore_error *error);
 
 /** Kinds of objects. Values are stored in files. */
-enum htstore_kind { HTSTORE_KIND_TABLE = 1 };
+enum htstore_kind { HTSTORE_KIND_TABLE = 1, HTSTORE_KIND_VARIABLE = 2, HTSTORE_KIND_MAPPING = 3 };
 
-/** What htstore_list() tells of one object. Memory of names belongs to the arena. */
+/** Bits of the flags of schemas and listed objects. Each schema says which it takes; another is HTSTORE_EINVAL. */
+#define HTSTORE_NO_CHECKPOINT 0x01u /**< tables: checkpoints hold only the schema of this table */
+#define HTSTORE_ANONYMOUS 0x02u /**< no name; lives as long as an open handle or a named object reaches it */
+#define HTSTORE_LAYER 0x04u /**< mappings: a layer */
+#define HTSTORE_NOT_TRAINABLE 0x08u /**< variables, mappings: not trainable */
+
+/** What is told of one object. Memory of names belongs to the arena. Fields are only ever appended. */
 struct htstore_object {
     uint64_t id; /**< never reused in its store */
     const char *name; /**< NULL for an anonymous object */
     uint32_t kind; /**< enum htstore_kind */
-    uint32_t flags; /**< HTSTORE_NO_CHECKPOINT, HTSTORE_ANONYMOUS */
+    uint32_t flags; /**< HTSTORE_NO_CHECKPOINT, HTSTORE_ANONYMOUS, HTSTORE_LAYER, HTSTORE_NOT_TRAINABLE */
     uint32_t key_dtype; /**< tables */
-    uint32_t value_dtype; /**< tables */
-    uint32_t value_rank; /**< tables */
-    uint32_t reserved; /**< 0 */
-    int64_t value_shape[HTSTORE_MAX_RANK];
-    uint64_t n_rows; /**< tables: exact at the instant of the call */
-    uint64_t stored_bytes; /**< bytes of its pages in data.mdb, as of the last flush */
+    uint32_t value_dtype; /**< tables, variables */
+    uint32_t value_rank; /**< tables, variables */
+    uint32_t role; /**< variables: enum htstore_role */
+    int64_t value_shape[HTSTORE_MAX_RANK]; /**< tables, variables */
+    uint64_t n_rows; /**< exact at the instant of the call; tables: rows; variables: elements; mappings: entries */
+    uint64_t stored_bytes; /**< tables, variables: bytes of its pages in data.mdb, as of the last flush */
 };
 
 /**
@@ -550,15 +556,83 @@ struct htstore_object {
 HTSTORE_API int htstore_list(struct htstore *store, struct htstore_arena *arena, const struct htstore_object **objects,
                              uint64_t *n, struct htstore_error *error);
 
+/**
+ * Tell about one object, named or not.
+ *
+ * @param store   [in]  open store
+ * @param id      [in]  its number
+ * @param arena   [in]  holds the name until it is reset or freed
+ * @param object  [out] caller's
+ * @param error   [out] may be NULL
+ * @return 0, or HTSTORE_ENOTFOUND (there is no object of that number), otherwise as htstore_list()
+ * @par Threads
+ * Any number at once.
+ * @since 0.1
+ */
+HTSTORE_API int htstore_describe(struct htstore *store, uint64_t id, struct htstore_arena *arena,
+                                 struct htstore_object *object, struct htstore_error *error);
+
+/**
+ * Open an object by its number, whatever its kind.
+ *
+ * @param store   [in]  open store
+ * @param id      [in]  its number, as htstore_list(), htstore_mapping_items() and htstore_mapping_walk() tell it
+ * @param kind    [out] enum htstore_kind: what the handle is; may be NULL
+ * @param object  [out] a struct htstore_table, htstore_variable or htstore_mapping; close it with htstore_object_close()
+ *                      or with the function of its kind
+ * @param error   [out] may be NULL
+ * @return 0, or HTSTORE_ENOTFOUND, otherwise as htstore_table_open()
+ * @par Threads
+ * Any number at once.
+ * @since 0.1
+ */
+HTSTORE_API int htstore_object_open(struct htstore *store, uint64_t id, uint32_t *kind, void **object,
+                                    struct htstore_error *error);
+
+/**
+ * The number of the object behind a handle of any kind, never reused in its store: equal for two handles exactly if they
+ * are handles of one object. Serves as a hash.
+ *
+ * @param object  [in] open table, variable or mapping
+ * @return the number, >= 1; 0 for a bad handle
+ * @par Errors
+ * None.
+ * @par Threads
+ * Any number at once.
+ * @since 0.1
+ */
+HTSTORE_API uint64_t htstore_object_id(const void *object);
+
+/**
+ * The kind of the object behind a handle.
+ *
+ * @param object  [in] open table, variable or mapping
+ * @return enum htstore_kind; 0 for a bad handle
+ * @par Errors
+ * None.
+ * @par Threads
+ * Any number at once.
+ * @since 0.1
+ */
+HTSTORE_API uint32_t htstore_object_kind(const void *object);
+
+/**
+ * Close a handle of any kind. NULL does nothing.
+ *
+ * @param object  [in] open table, variable or mapping; not usable afterwards, unless HTSTORE_EBUSY was returned
+ * @param error   [out] may be NULL
+ * @return 0, or HTSTORE_EBUSY, as htstore_table_close()
+ * @par Threads
+ * Not while another thread uses the handle.
+ * @since 0.1
+ */
+HTSTORE_API int htstore_object_close(void *object, struct htstore_error *error);
+
 /* ---------------------------------------------------------------------------------------------------------------- */
 /* Tables                                                                                                            */
 /* ---------------------------------------------------------------------------------------------------------------- */
 
 struct htstore_table;
-
-/** Bits of htstore_schema.flags. An unknown bit is HTSTORE_EINVAL. */
-#define HTSTORE_NO_CHECKPOINT 0x01u /**< checkpoints hold only the schema of this table */
-#define HTSTORE_ANONYMOUS 0x02u /**< no name; lives as long as a handle is open */
 
 /** What a table is. Given at creation, kept in the store, never changed. */
 struct htstore_schema {
@@ -1067,6 +1141,493 @@ HTSTORE_API void htstore_batch_reset(struct htstore_batch *batch);
  * @since 0.1
  */
 HTSTORE_API void htstore_batch_free(struct htstore_batch *batch);
+
+/* ---------------------------------------------------------------------------------------------------------------- */
+/* Variables: named arrays                                                                                           */
+/* ---------------------------------------------------------------------------------------------------------------- */
+
+struct htstore_variable;
+
+/** What a variable is to the mapping that holds it. Values are stored in files. */
+enum htstore_role { HTSTORE_WEIGHT = 1, HTSTORE_LOSS = 2, HTSTORE_UPDATE = 3 };
+
+/** What a variable is. Given at creation, kept in the store; all but the value never changes. */
+struct htstore_variable_schema {
+    uint32_t size; /**< sizeof (struct htstore_variable_schema) */
+    uint32_t flags; /**< HTSTORE_ANONYMOUS, HTSTORE_NOT_TRAINABLE */
+    uint32_t role; /**< enum htstore_role; 0 = HTSTORE_WEIGHT */
+    uint32_t reserved; /**< 0 */
+    struct htstore_array initial_value; /**< its dtype and shape are the variable's; required */
+};
+
+/**
+ * Create a variable. Durable on return, in every mode.
+ *
+ * @param store     [in]  owned store
+ * @param name      [in]  UTF-8 text, 1 to HTSTORE_MAX_NAME_SIZE bytes; NULL exactly with HTSTORE_ANONYMOUS
+ * @param schema    [in]  borrowed for the call
+ * @param variable  [out] handle; close it with htstore_variable_close()
+ * @param error     [out] may be NULL
+ * @return 0, or HTSTORE_EEXIST (the name is used, whatever for), HTSTORE_EINVAL (name, flags or role, no initial value, a
+ *         string element above HTSTORE_MAX_ROW_SIZE), HTSTORE_ETYPE (name is not UTF-8), HTSTORE_ESHAPE, HTSTORE_EREADONLY,
+ *         HTSTORE_EIO, HTSTORE_ENOSPC, HTSTORE_ENOMEM
+ * @par Threads
+ * Any number at once.
+ * @since 0.1
+ */
+HTSTORE_API int htstore_variable_create(struct htstore *store, const char *name,
+                                        const struct htstore_variable_schema *schema,
+                                        struct htstore_variable **variable, struct htstore_error *error);
+
+/**
+ * Open an existing variable.
+ *
+ * @param store     [in]  open store
+ * @param name      [in]  UTF-8 text
+ * @param expected  [in]  NULL, or the schema that the variable must have; elements of its initial value do not count
+ * @param variable  [out] handle; close it with htstore_variable_close()
+ * @param error     [out] may be NULL
+ * @return 0, or HTSTORE_ENOTFOUND, HTSTORE_ECONFLICT (another kind, dtype, shape, role or trainable flag), HTSTORE_EINVAL,
+ *         HTSTORE_ETYPE, HTSTORE_ESHAPE, HTSTORE_ENOMEM
+ * @par Threads
+ * Any number at once.
+ * @since 0.1
+ */
+HTSTORE_API int htstore_variable_open(struct htstore *store, const char *name,
+                                      const struct htstore_variable_schema *expected,
+                                      struct htstore_variable **variable, struct htstore_error *error);
+
+/**
+ * Open the variable of that name and schema, with the value that it has, or create it. Concurrent calls create one.
+ *
+ * @param store     [in]  owned store; on a read-only one only opening succeeds
+ * @param name      [in]  as in htstore_variable_create()
+ * @param schema    [in]  borrowed for the call
+ * @param variable  [out] handle; close it with htstore_variable_close()
+ * @param error     [out] may be NULL
+ * @return 0, or as htstore_variable_create() and htstore_variable_open()
+ * @par Threads
+ * Any number at once.
+ * @since 0.1
+ */
+HTSTORE_API int htstore_variable_get_or_create(struct htstore *store, const char *name,
+                                               const struct htstore_variable_schema *schema,
+                                               struct htstore_variable **variable, struct htstore_error *error);
+
+/**
+ * Remove a named variable. Durable on return.
+ *
+ * @param store  [in]  owned store
+ * @param name   [in]  its name
+ * @param error  [out] may be NULL
+ * @return 0, or as htstore_table_drop()
+ * @par Threads
+ * Any number at once.
+ * @since 0.1
+ */
+HTSTORE_API int htstore_variable_drop(struct htstore *store, const char *name, struct htstore_error *error);
+
+/**
+ * Close a handle. NULL does nothing.
+ *
+ * @param variable  [in] the handle; not usable afterwards, unless HTSTORE_EBUSY was returned
+ * @param error     [out] may be NULL
+ * @return 0, or HTSTORE_EBUSY (a checkpoint object still uses the handle)
+ * @par Threads
+ * Not while another thread uses the handle.
+ * @since 0.1
+ */
+HTSTORE_API int htstore_variable_close(struct htstore_variable *variable, struct htstore_error *error);
+
+/**
+ * The name of a variable.
+ *
+ * @param variable  [in] open variable
+ * @return NUL-terminated, valid while the handle is open; NULL for an anonymous variable, or a bad handle
+ * @par Errors
+ * None.
+ * @par Threads
+ * Any number at once.
+ * @since 0.1
+ */
+HTSTORE_API const char *htstore_variable_name(const struct htstore_variable *variable);
+
+/**
+ * The whole schema of a variable.
+ *
+ * @param variable  [in]  open variable
+ * @param schema    [in,out] caller's; `size` set by the caller. initial_value has dtype and shape, its data is NULL
+ * @param error     [out] may be NULL
+ * @return 0, or HTSTORE_EINVAL
+ * @par Threads
+ * Any number at once.
+ * @since 0.1
+ */
+HTSTORE_API int htstore_variable_schema(const struct htstore_variable *variable, struct htstore_variable_schema *schema,
+                                        struct htstore_error *error);
+
+/**
+ * Replace the whole value. Atomic, and durable on return, in every mode.
+ *
+ * @param variable  [in]  open variable of an owned store
+ * @param value     [in]  dtype and shape of the variable
+ * @param error     [out] may be NULL
+ * @return 0, or HTSTORE_ETYPE, HTSTORE_ESHAPE, HTSTORE_EINVAL (a bool that is neither 0 nor 1, a string too large),
+ *         HTSTORE_EREADONLY, HTSTORE_EIO, HTSTORE_ENOSPC, HTSTORE_ENOMEM, HTSTORE_EBUSY (the map must grow and an open
+ *         cursor forbids it): the old value stays
+ * @par Threads
+ * Any number at once; structural changes take turns.
+ * @since 0.1
+ */
+HTSTORE_API int htstore_variable_assign(struct htstore_variable *variable, const struct htstore_array *value,
+                                        struct htstore_error *error);
+
+/**
+ * Replace some of the value: the sub-arrays `begin` to `begin` + n - 1 along the first dimension. Otherwise as
+ * htstore_variable_assign().
+ *
+ * @param variable  [in]  open variable of an owned store, of rank >= 1
+ * @param begin     [in]  index along the first dimension
+ * @param value     [in]  dtype of the variable, shape [n] ++ the variable's other dimensions
+ * @param error     [out] may be NULL
+ * @return 0, or as htstore_variable_assign(); HTSTORE_ESHAPE also if begin + n exceeds the first dimension
+ * @par Threads
+ * Any number at once.
+ * @since 0.1
+ */
+HTSTORE_API int htstore_variable_assign_slice(struct htstore_variable *variable, int64_t begin,
+                                              const struct htstore_array *value, struct htstore_error *error);
+
+/**
+ * Copy the value, as of one instant.
+ *
+ * @param variable  [in]  open variable
+ * @param value     [out] dtype and shape of the variable; caller's memory. String bytes go to value->arena
+ * @param error     [out] may be NULL
+ * @return 0, or HTSTORE_ETYPE, HTSTORE_ESHAPE, HTSTORE_ECORRUPT (its rows are damaged), HTSTORE_EIO, HTSTORE_ENOMEM. After the
+ *         last three the contents of `value` are undefined
+ * @par Threads
+ * Any number at once. Never waits for the disk work of a writer.
+ * @since 0.1
+ */
+HTSTORE_API int htstore_variable_read(struct htstore_variable *variable, struct htstore_array *value,
+                                      struct htstore_error *error);
+
+/**
+ * Copy some of the value: sub-arrays along the first dimension, as in htstore_variable_assign_slice(). Reads only the rows
+ * that hold them.
+ *
+ * @param variable  [in]  open variable, of rank >= 1
+ * @param begin     [in]  index along the first dimension
+ * @param value     [out] dtype of the variable, shape [n] ++ the variable's other dimensions; caller's memory
+ * @param error     [out] may be NULL
+ * @return 0, or as htstore_variable_read()
+ * @par Threads
+ * Any number at once.
+ * @since 0.1
+ */
+HTSTORE_API int htstore_variable_read_slice(struct htstore_variable *variable, int64_t begin,
+                                            struct htstore_array *value, struct htstore_error *error);
+
+/* ---------------------------------------------------------------------------------------------------------------- */
+/* Mappings: append-only, text -> table, variable or mapping                                                         */
+/* ---------------------------------------------------------------------------------------------------------------- */
+
+struct htstore_mapping;
+
+/** What a mapping is. */
+struct htstore_mapping_schema {
+    uint32_t size; /**< sizeof (struct htstore_mapping_schema) */
+    uint32_t flags; /**< HTSTORE_ANONYMOUS, HTSTORE_LAYER; HTSTORE_NOT_TRAINABLE: as it begins, not compared */
+};
+
+/** A key and an object, to be added to a mapping. */
+struct htstore_entry {
+    struct htstore_bytes key; /**< UTF-8 text without NUL, at most HTSTORE_MAX_NAME_SIZE bytes, may be empty */
+    const void *object; /**< open table, variable or mapping of the same store; borrowed */
+};
+
+/** An entry of a mapping, as it is listed. */
+struct htstore_item {
+    struct htstore_bytes key; /**< memory of the arena, followed by a NUL */
+    uint64_t id; /**< number of the object */
+    uint32_t kind; /**< enum htstore_kind */
+    uint32_t reserved; /**< 0 */
+};
+
+/**
+ * Create a mapping with its first entries, in one durable transaction: all of it, or nothing.
+ *
+ * @param store    [in]  owned store
+ * @param name     [in]  UTF-8 text, 1 to HTSTORE_MAX_NAME_SIZE bytes; NULL exactly with HTSTORE_ANONYMOUS
+ * @param schema   [in]  NULL = no flags
+ * @param entries  [in]  n entries, in this order; rules as in htstore_mapping_update()
+ * @param n        [in]  may be 0
+ * @param mapping  [out] handle; close it with htstore_mapping_close()
+ * @param error    [out] may be NULL
+ * @return 0, or HTSTORE_EEXIST (the name is used; a key twice with two objects), HTSTORE_EINVAL, HTSTORE_ETYPE, HTSTORE_EREADONLY,
+ *         HTSTORE_EIO, HTSTORE_ENOSPC, HTSTORE_ENOMEM
+ * @par Threads
+ * Any number at once.
+ * @since 0.1
+ */
+HTSTORE_API int htstore_mapping_create(struct htstore *store, const char *name,
+                                       const struct htstore_mapping_schema *schema, const struct htstore_entry *entries,
+                                       uint64_t n, struct htstore_mapping **mapping, struct htstore_error *error);
+
+/**
+ * Open an existing mapping.
+ *
+ * @param store     [in]  open store
+ * @param name      [in]  UTF-8 text
+ * @param expected  [in]  NULL, or the schema that it must have
+ * @param mapping   [out] handle; close it with htstore_mapping_close()
+ * @param error     [out] may be NULL
+ * @return 0, or HTSTORE_ENOTFOUND, HTSTORE_ECONFLICT (another kind; the layer flags differ), HTSTORE_EINVAL, HTSTORE_ETYPE,
+ *         HTSTORE_ENOMEM
+ * @par Threads
+ * Any number at once.
+ * @since 0.1
+ */
+HTSTORE_API int htstore_mapping_open(struct htstore *store, const char *name,
+                                     const struct htstore_mapping_schema *expected, struct htstore_mapping **mapping,
+                                     struct htstore_error *error);
+
+/**
+ * Open the mapping of that name, or create an empty one. Concurrent calls create one.
+ *
+ * @param store    [in]  owned store; on a read-only one only opening succeeds
+ * @param name     [in]  as in htstore_mapping_create()
+ * @param schema   [in]  NULL = no flags
+ * @param mapping  [out] handle; close it with htstore_mapping_close()
+ * @param error    [out] may be NULL
+ * @return 0, or as htstore_mapping_create() and htstore_mapping_open()
+ * @par Threads
+ * Any number at once.
+ * @since 0.1
+ */
+HTSTORE_API int htstore_mapping_get_or_create(struct htstore *store, const char *name,
+                                              const struct htstore_mapping_schema *schema,
+                                              struct htstore_mapping **mapping, struct htstore_error *error);
+
+/**
+ * Close a handle. NULL does nothing. Mappings cannot be dropped; an anonymous one that nothing reaches any more is deleted.
+ *
+ * @param mapping  [in] the handle; not usable afterwards, unless HTSTORE_EBUSY was returned
+ * @param error    [out] may be NULL
+ * @return 0, or HTSTORE_EBUSY (a checkpoint object still uses the handle)
+ * @par Threads
+ * Not while another thread uses the handle.
+ * @since 0.1
+ */
+HTSTORE_API int htstore_mapping_close(struct htstore_mapping *mapping, struct htstore_error *error);
+
+/**
+ * The name of a mapping.
+ *
+ * @param mapping  [in] open mapping
+ * @return NUL-terminated, valid while the handle is open; NULL for an anonymous mapping, or a bad handle
+ * @par Errors
+ * None.
+ * @par Threads
+ * Any number at once.
+ * @since 0.1
+ */
+HTSTORE_API const char *htstore_mapping_name(const struct htstore_mapping *mapping);
+
+/**
+ * Is the mapping a layer?
+ *
+ * @param mapping  [in] open mapping
+ * @return 1 or 0; 0 for a bad handle
+ * @par Errors
+ * None.
+ * @par Threads
+ * Any number at once.
+ * @since 0.1
+ */
+HTSTORE_API int htstore_mapping_is_layer(const struct htstore_mapping *mapping);
+
+/**
+ * The trainable flag of a mapping itself.
+ *
+ * @param mapping  [in] open mapping
+ * @return 1 or 0; 0 for a bad handle
+ * @par Errors
+ * None.
+ * @par Threads
+ * Any number at once.
+ * @since 0.1
+ */
+HTSTORE_API int htstore_mapping_is_trainable(const struct htstore_mapping *mapping);
+
+/**
+ * Set the trainable flag. Durable on return. Changes what htstore_mapping_walk() lists, never what the mapping holds.
+ *
+ * @param mapping    [in]  open mapping of an owned store
+ * @param trainable  [in]  0 or 1
+ * @param error      [out] may be NULL
+ * @return 0, or HTSTORE_EINVAL, HTSTORE_EREADONLY, HTSTORE_EIO, HTSTORE_ENOSPC, HTSTORE_ENOMEM
+ * @par Threads
+ * Any number at once.
+ * @since 0.1
+ */
+HTSTORE_API int htstore_mapping_set_trainable(struct htstore_mapping *mapping, int trainable,
+                                              struct htstore_error *error);
+
+/**
+ * Add an entry. A key never changes its object: the entry is permanent. Durable on return.
+ *
+ * @param mapping  [in]  open mapping of an owned store
+ * @param key      [in]  as in struct htstore_entry
+ * @param object   [in]  open table, variable or mapping of the same store; the mapping itself is allowed; borrowed
+ * @param error    [out] may be NULL
+ * @return 0 (also if the key names that very object already: nothing changes), or HTSTORE_EEXIST (the key names another
+ *         object: nothing changes), HTSTORE_ETYPE (the key is not text), HTSTORE_EINVAL (key too long; no object of this store),
+ *         HTSTORE_ECONFLICT (a restore waits for this key and the object does not fit; two keys above 480 bytes collide in
+ *         their stored form), HTSTORE_EREADONLY, HTSTORE_EIO, HTSTORE_ENOSPC, HTSTORE_ENOMEM
+ * @par Threads
+ * Any number at once. Of two threads with one key and two objects exactly one succeeds.
+ * @since 0.1
+ */
+HTSTORE_API int htstore_mapping_put(struct htstore_mapping *mapping, const struct htstore_bytes *key,
+                                    const void *object, struct htstore_error *error);
+
+/**
+ * Add several entries in this order, in one durable transaction: all or none.
+ *
+ * @param mapping  [in]  open mapping of an owned store
+ * @param entries  [in]  n entries; a key may occur twice only with one object
+ * @param n        [in]  may be 0
+ * @param error    [out] may be NULL; `index` is the entry refused
+ * @return 0, or as htstore_mapping_put()
+ * @par Threads
+ * Any number at once.
+ * @since 0.1
+ */
+HTSTORE_API int htstore_mapping_update(struct htstore_mapping *mapping, const struct htstore_entry *entries, uint64_t n,
+                                       struct htstore_error *error);
+
+/**
+ * Add an object under the first free key of base, base_1, base_2, …, in one atomic step.
+ *
+ * @param mapping  [in]  open mapping of an owned store
+ * @param base     [in]  as a key
+ * @param object   [in]  as in htstore_mapping_put()
+ * @param arena    [in]  holds the key until it is reset or freed; may be NULL with key
+ * @param key      [out] the key that was taken; memory of the arena, followed by a NUL; may be NULL
+ * @param error    [out] may be NULL
+ * @return 0, or as htstore_mapping_put()
+ * @par Threads
+ * Any number at once; concurrent calls get different keys.
+ * @since 0.1
+ */
+HTSTORE_API int htstore_mapping_track(struct htstore_mapping *mapping, const struct htstore_bytes *base,
+                                      const void *object, struct htstore_arena *arena, struct htstore_bytes *key,
+                                      struct htstore_error *error);
+
+/**
+ * Open the object under a key.
+ *
+ * @param mapping  [in]  open mapping
+ * @param key      [in]  any bytes; what is no text is absent
+ * @param kind     [out] enum htstore_kind of the handle; may be NULL
+ * @param object   [out] a new handle; close it with htstore_object_close() or the function of its kind
+ * @param error    [out] may be NULL
+ * @return 0; 1 if the key is absent (`object` is then left as it was: it may hold a default); otherwise as
+ *         htstore_table_open(), but never HTSTORE_ENOTFOUND
+ * @par Threads
+ * Any number at once.
+ * @since 0.1
+ */
+HTSTORE_API int htstore_mapping_get(struct htstore_mapping *mapping, const struct htstore_bytes *key, uint32_t *kind,
+                                    void **object, struct htstore_error *error);
+
+/**
+ * As htstore_mapping_get(), but an absent key is HTSTORE_ENOTFOUND and sets `object` to NULL.
+ *
+ * @param mapping  [in]  open mapping
+ * @param key      [in]  any bytes
+ * @param kind     [out] enum htstore_kind of the handle; may be NULL
+ * @param object   [out] a new handle
+ * @param error    [out] may be NULL
+ * @return 0, or HTSTORE_ENOTFOUND, otherwise as htstore_mapping_get()
+ * @par Threads
+ * Any number at once.
+ * @since 0.1
+ */
+HTSTORE_API int htstore_mapping_at(struct htstore_mapping *mapping, const struct htstore_bytes *key, uint32_t *kind,
+                                   void **object, struct htstore_error *error);
+
+/**
+ * Does the mapping have this key?
+ *
+ * @param mapping  [in]  open mapping
+ * @param key      [in]  any bytes
+ * @param error    [out] may be NULL
+ * @return 1 or 0, or HTSTORE_EINVAL
+ * @par Threads
+ * Any number at once.
+ * @since 0.1
+ */
+HTSTORE_API int htstore_mapping_contains(struct htstore_mapping *mapping, const struct htstore_bytes *key,
+                                         struct htstore_error *error);
+
+/**
+ * The number of entries.
+ *
+ * @param mapping  [in] open mapping
+ * @return entries; 0 for a bad handle
+ * @par Errors
+ * None.
+ * @par Threads
+ * Any number at once.
+ * @since 0.1
+ */
+HTSTORE_API uint64_t htstore_mapping_size(const struct htstore_mapping *mapping);
+
+/**
+ * The entries, in the order in which they were added, as of one instant.
+ *
+ * @param mapping  [in]  open mapping
+ * @param arena    [in]  holds the result until it is reset or freed
+ * @param items    [out] array of n items; memory of the arena
+ * @param n        [out] their number
+ * @param error    [out] may be NULL
+ * @return 0, or HTSTORE_ENOMEM, HTSTORE_EINVAL
+ * @par Threads
+ * Any number at once.
+ * @since 0.1
+ */
+HTSTORE_API int htstore_mapping_items(struct htstore_mapping *mapping, struct htstore_arena *arena,
+                                      const struct htstore_item **items, uint64_t *n, struct htstore_error *error);
+
+/** What htstore_mapping_walk() gathers below a mapping. The rules are those of Keras' tracked containers. */
+enum htstore_aggregate {
+    HTSTORE_LAYERS = 1, /**< mappings flagged as layer; they are not entered */
+    HTSTORE_TRAINABLE_WEIGHTS = 2,
+    HTSTORE_NON_TRAINABLE_WEIGHTS = 3,
+    HTSTORE_WEIGHTS = 4, /**< the trainable ones, then the others */
+    HTSTORE_LOSSES = 5, /**< variables of role loss, of mappings flagged as layer */
+    HTSTORE_UPDATES = 6 /**< variables of role update, of mappings flagged as layer */
+};
+
+/**
+ * Gather what is below a mapping, as of one instant; each object at most once. Cycles are legal.
+ *
+ * @param mapping    [in]  open mapping
+ * @param aggregate  [in]  enum htstore_aggregate
+ * @param arena      [in]  holds the result until it is reset or freed
+ * @param ids        [out] numbers of n objects; memory of the arena
+ * @param n          [out] their number
+ * @param error      [out] may be NULL
+ * @return 0, or HTSTORE_EINVAL, HTSTORE_ENOMEM
+ * @par Threads
+ * Any number at once.
+ * @since 0.1
+ */
+HTSTORE_API int htstore_mapping_walk(struct htstore_mapping *mapping, uint32_t aggregate, struct htstore_arena *arena,
+                                     const uint64_t **ids, uint64_t *n, struct htstore_error *error);
 
 /* ---------------------------------------------------------------------------------------------------------------- */
 /* Recovery of damaged stores                                                                                        */

@@ -525,6 +525,26 @@ int hti_kv_put(struct hti_kv_write *write, uint64_t database, struct hti_kv_byte
     return write_result(write, mdb_put(write->txn, write_handle(write, database), &k, &v, 0), "store a row", error);
 }
 
+int hti_kv_put_new(struct hti_kv_write *write, uint64_t database, struct hti_kv_bytes key, struct hti_kv_bytes value,
+                   struct htstore_error *error)
+{
+    MDB_val k = to_val(key), v = to_val(value);
+    const int rc = mdb_put(write->txn, write_handle(write, database), &k, &v, MDB_NOOVERWRITE);
+
+    return rc == MDB_KEYEXIST ? 1 : write_result(write, rc, "store a record", error);
+}
+
+int hti_kv_append(struct hti_kv_write *write, uint64_t database, struct hti_kv_bytes key, struct hti_kv_bytes value,
+                  struct htstore_error *error)
+{
+    MDB_val k = to_val(key), v = to_val(value);
+    const int rc = mdb_put(write->txn, write_handle(write, database), &k, &v, MDB_APPEND);
+
+    if (rc == MDB_KEYEXIST)
+        return hti_fail(error, HTSTORE_ECORRUPT, "rows do not come in ascending order of keys");
+    return write_result(write, rc, "append a row", error);
+}
+
 int hti_kv_remove(struct hti_kv_write *write, uint64_t database, struct hti_kv_bytes key, struct htstore_error *error)
 {
     MDB_val k = to_val(key);

@@ -63,6 +63,12 @@ int hti_kv_begin(struct hti_kv *kv, struct hti_kv_write **write, struct htstore_
 #define HTI_KV_MAP_FULL 2
 int hti_kv_put(struct hti_kv_write *write, uint64_t database, struct hti_kv_bytes key, struct hti_kv_bytes value,
                struct htstore_error *error);
+/* Never overwrites: 1 = the key is present, and nothing was changed. */
+int hti_kv_put_new(struct hti_kv_write *write, uint64_t database, struct hti_kv_bytes key, struct hti_kv_bytes value,
+                   struct htstore_error *error);
+/* The key must be greater than all others of the database; HTSTORE_ECORRUPT if it is not. */
+int hti_kv_append(struct hti_kv_write *write, uint64_t database, struct hti_kv_bytes key, struct hti_kv_bytes value,
+                  struct htstore_error *error);
 int hti_kv_remove(struct hti_kv_write *write, uint64_t database, struct hti_kv_bytes key,
                   struct htstore_error *error); /* 1 = absent */
 /* The stored bytes are valid until the next change in this transaction. 1 = absent. */

@@ -29,17 +29,18 @@ static const char *copy_name(struct htstore_arena *arena, const char *name)
 
 static void describe(const struct hti_core *core, struct htstore_object *object)
 {
-    const struct hti_table_record *record = &core->record;
+    const struct hti_object_record *record = &core->record;
 
     memset(object, 0, sizeof *object);
     object->id = record->id;
-    object->kind = HTSTORE_KIND_TABLE;
+    object->kind = record->kind;
     object->flags = record->flags;
     object->key_dtype = record->key_dtype;
     object->value_dtype = record->value_dtype;
     object->value_rank = record->value_shape.rank;
+    object->role = record->role;
     memcpy(object->value_shape, record->value_shape.dim, sizeof object->value_shape);
-    object->n_rows = core->n_rows;
+    object->n_rows = record->kind == HTSTORE_KIND_VARIABLE ? hti_shape_count(&record->value_shape) : core->n_rows;
     object->stored_bytes = core->totals.database; /* the number of its database, until it is measured */
 }
 
@@ -104,6 +105,26 @@ static int measure_viewed(struct htstore *store, struct htstore_object *object, 
     return rc;
 }
 
+static int measure(struct htstore *store, struct htstore_object *object, struct htstore_error *error)
+{
+    return store->readonly ? measure_viewed(store, object, error) : measure_owned(store, object, error);
+}
+
+static int list_objects(struct htstore *store, struct htstore_arena *arena, struct htstore_object **list,
+                        uint64_t *count, struct htstore_error *error)
+{
+    int rc;
+
+    pthread_mutex_lock(hti_graph_mutex(store));
+    rc = copy_objects(store, arena, list, count);
+    if (rc != 0)
+        hti_fail(error, rc, "no memory for the list");
+    for (uint64_t i = 0; rc == 0 && i < *count; i++)
+        rc = measure(store, &(*list)[i], error);
+    pthread_mutex_unlock(hti_graph_mutex(store));
+    return rc;
+}
+
 int htstore_list(struct htstore *store, struct htstore_arena *arena, const struct htstore_object **objects, uint64_t *n,
                  struct htstore_error *error)
 {
@@ -115,18 +136,50 @@ int htstore_list(struct htstore *store, struct htstore_arena *arena, const struc
         return rc;
     if (!hti_arena_is_valid(arena) || !objects || !n)
         return hti_fail(error, HTSTORE_EINVAL, "arena, objects or n is NULL");
-    pthread_mutex_t *lock = store->readonly ? &store->view_mutex : &store->flush_mutex;
-    pthread_mutex_lock(lock);
-    rc = copy_objects(store, arena, &list, &count);
-    if (rc != 0)
-        hti_fail(error, rc, "no memory for the list");
-    for (uint64_t i = 0; rc == 0 && i < count; i++)
-        rc = store->readonly ? measure_viewed(store, &list[i], error) : measure_owned(store, &list[i], error);
-    pthread_mutex_unlock(lock);
+    rc = list_objects(store, arena, &list, &count, error);
     if (rc != 0)
         return rc;
     qsort(list, (size_t)count, sizeof *list, compare_names);
     *objects = list;
     *n = count;
     return 0;
+}
+
+static int describe_one(struct htstore *store, uint64_t id, struct htstore_arena *arena, struct htstore_object *object,
+                        struct htstore_error *error)
+{
+    const struct hti_core *core;
+
+    pthread_rwlock_rdlock(&store->section);
+    pthread_mutex_lock(&store->objects_mutex);
+    core = hti_core_by_id(store, id);
+    if (core) {
+        describe(core, object);
+        object->name = core->record.name ? copy_name(arena, core->record.name) : NULL;
+    }
+    pthread_mutex_unlock(&store->objects_mutex);
+    pthread_rwlock_unlock(&store->section);
+    if (!core)
+        return hti_fail(error, HTSTORE_ENOTFOUND, "there is no object %llu", (unsigned long long)id);
+    if (core->record.name && !object->name)
+        return hti_fail(error, HTSTORE_ENOMEM, "no memory for the name");
+    return measure(store, object, error);
+}
+
+int htstore_describe(struct htstore *store, uint64_t id, struct htstore_arena *arena, struct htstore_object *object,
+                     struct htstore_error *error)
+{
+    struct htstore_object found;
+    int rc = hti_check_store(store, false, error);
+
+    if (rc != 0)
+        return rc;
+    if (!hti_arena_is_valid(arena) || !object)
+        return hti_fail(error, HTSTORE_EINVAL, "arena or object is NULL");
+    pthread_mutex_lock(hti_graph_mutex(store));
+    rc = describe_one(store, id, arena, &found, error);
+    pthread_mutex_unlock(hti_graph_mutex(store));
+    if (rc == 0)
+        *object = found;
+    return rc;
 }

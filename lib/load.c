@@ -7,7 +7,8 @@
 #include "lookup.h"
 
 struct loader {
-    struct hti_core *core;
+    const struct hti_core *core;
+    const struct hti_totals_record *totals;
     struct hti_cache *cache;
     struct hti_hash128 digest;
     struct htstore_error *error;
@@ -15,14 +16,14 @@ struct loader {
 
 static int damaged(struct loader *l, const char *what)
 {
-    char label[HTI_TABLE_NAME_SIZE];
-    return hti_fail(l->error, HTSTORE_ECORRUPT, "%s: %s", hti_table_label(l->core, label), what);
+    char label[HTI_CORE_LABEL_SIZE];
+    return hti_fail(l->error, HTSTORE_ECORRUPT, "%s: %s", hti_core_label(l->core, label), what);
 }
 
 static int no_memory(struct loader *l)
 {
-    char label[HTI_TABLE_NAME_SIZE];
-    return hti_fail(l->error, HTSTORE_ENOMEM, "no memory to load %s", hti_table_label(l->core, label));
+    char label[HTI_CORE_LABEL_SIZE];
+    return hti_fail(l->error, HTSTORE_ENOMEM, "no memory to load %s", hti_core_label(l->core, label));
 }
 
 static int add_row(struct loader *l, struct hti_kv_bytes key, struct hti_kv_bytes value)
@@ -51,7 +52,7 @@ static int read_rows(struct loader *l, struct hti_kv_read *read)
 {
     struct hti_kv_cursor *cursor;
     struct hti_kv_bytes key, value;
-    int rc = hti_kv_cursor_open(read, l->core->totals.database, &cursor, l->error);
+    int rc = hti_kv_cursor_open(read, l->totals->database, &cursor, l->error);
 
     if (rc != 0)
         return rc;
@@ -67,7 +68,7 @@ static int read_rows(struct loader *l, struct hti_kv_read *read)
 /* LMDB may lose rows without a word when a page is damaged; count and digest show it. */
 static int check_totals(struct loader *l)
 {
-    const struct hti_totals_record *totals = &l->core->totals;
+    const struct hti_totals_record *totals = l->totals;
 
     if (hti_cache_present(l->cache) != totals->n_rows)
         return damaged(l, "rows are missing or too many: the count differs from the catalogue's");
@@ -76,14 +77,14 @@ static int check_totals(struct loader *l)
     return 0;
 }
 
-static int load_rows(struct htstore *store, struct loader *l)
+static int load_all(struct htstore *store, struct loader *l)
 {
     struct hti_kv_read *read;
     int rc;
 
-    if (hti_cache_reserve(l->cache, l->core->totals.n_rows) != 0)
+    if (hti_cache_reserve(l->cache, l->totals->n_rows) != 0)
         return no_memory(l);
-    rc = hti_kv_acquire(store->kv, l->core->totals.database, false, l->error);
+    rc = hti_kv_acquire(store->kv, l->totals->database, false, l->error);
     if (rc != 0)
         return rc == 1 ? damaged(l, "its database is missing") : rc;
     rc = hti_kv_read_begin(store->kv, false, &read, l->error);
@@ -91,24 +92,36 @@ static int load_rows(struct htstore *store, struct loader *l)
         rc = read_rows(l, read);
         hti_kv_read_end(read);
     }
-    hti_kv_release(store->kv, l->core->totals.database);
+    hti_kv_release(store->kv, l->totals->database);
     return rc ? rc : check_totals(l);
 }
 
-static int make_resident(struct htstore *store, struct hti_core *core, struct htstore_error *error)
+int hti_load_rows(struct htstore *store, const struct hti_core *core, const struct hti_totals_record *totals,
+                  struct hti_cache **rows, struct htstore_error *error)
 {
-    struct loader l = { .core = core, .error = error };
+    struct loader l = { .core = core, .totals = totals, .error = error };
     int rc = hti_cache_new(&core->type, &l.cache) ? no_memory(&l) : 0;
 
-    if (rc == 0 && core->totals.database != 0)
-        rc = load_rows(store, &l);
+    if (rc == 0 && totals->database != 0)
+        rc = load_all(store, &l);
     if (rc != 0) {
         hti_cache_free(l.cache);
         return rc;
     }
+    *rows = l.cache;
+    return 0;
+}
+
+static int make_resident(struct htstore *store, struct hti_core *core, struct htstore_error *error)
+{
+    struct hti_cache *rows;
+    const int rc = hti_load_rows(store, core, &core->totals, &rows, error);
+
+    if (rc != 0)
+        return rc;
     pthread_rwlock_wrlock(&store->section);
     struct hti_cache *old = core->rows; /* flushed: what it says is in LMDB too */
-    core->rows = l.cache;
+    core->rows = rows;
     core->rows_cleared = false;
     core->resident = true;
     if (core->pinned)
@@ -141,14 +154,14 @@ static bool fits(struct htstore *store, const struct hti_core *core)
 
 static int pin_database(struct htstore *store, struct hti_core *core, struct htstore_error *error)
 {
-    char label[HTI_TABLE_NAME_SIZE];
+    char label[HTI_CORE_LABEL_SIZE];
     int rc;
 
     if (core->pinned || core->totals.database == 0)
         return 0;
     rc = hti_kv_acquire(store->kv, core->totals.database, false, error);
     if (rc == 1)
-        return hti_fail(error, HTSTORE_ECORRUPT, "%s: its database is missing", hti_table_label(core, label));
+        return hti_fail(error, HTSTORE_ECORRUPT, "%s: its database is missing", hti_core_label(core, label));
     if (rc != 0)
         return rc;
     pthread_rwlock_wrlock(&store->section);

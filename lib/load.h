@@ -10,5 +10,10 @@
  * tables open), or as hti_flush_locked().
  */
 int hti_load_table(struct htstore *store, struct hti_core *core, struct htstore_error *error);
+/*
+ * The rows of a state of a table, in memory; the caller frees them. Nothing may change them meanwhile. Codes as above.
+ */
+int hti_load_rows(struct htstore *store, const struct hti_core *core, const struct hti_totals_record *totals,
+                  struct hti_cache **rows, struct htstore_error *error);
 
 #endif

@@ -1,23 +1,7 @@
 /* lookup: hides which levels of a table are asked for a key, and in which order. */
 #include "lookup.h"
 
-#include <stdio.h>
 #include <string.h>
-
-#include "text.h"
-
-const char *hti_table_label(const struct hti_core *core, char out[HTI_TABLE_NAME_SIZE])
-{
-    char name[HTI_TABLE_NAME_SIZE - 8];
-
-    if (!core->record.name) {
-        snprintf(out, HTI_TABLE_NAME_SIZE, "anonymous table %llu", (unsigned long long)core->record.id);
-        return out;
-    }
-    hti_text_escape(name, sizeof name, core->record.name, strlen(core->record.name));
-    snprintf(out, HTI_TABLE_NAME_SIZE, "table %s", name);
-    return out;
-}
 
 static enum hti_found from_cache(enum hti_cache_state state)
 {
@@ -58,7 +42,7 @@ int hti_lookup_stored(const struct hti_core *core, struct hti_kv_read *read, uin
                       struct htstore_error *error)
 {
     uint8_t stored_key[HTI_STORED_KEY_MAX], key_space[8];
-    char label[HTI_TABLE_NAME_SIZE];
+    char label[HTI_CORE_LABEL_SIZE];
     const size_t stored_size = hti_codec_store_key(&core->type, key, key_size, stored_key);
     struct hti_kv_bytes stored;
     struct hti_hash128 hash;
@@ -75,7 +59,7 @@ int hti_lookup_stored(const struct hti_core *core, struct hti_kv_read *read, uin
                             &row, &hash);
     if (rc != 0)
         return hti_fail(error, HTSTORE_ECORRUPT, "%s: a row is damaged: its checksum differs",
-                        hti_table_label(core, label));
+                        hti_core_label(core, label));
     if (row.key_size != key_size || memcmp(row.key, key, key_size) != 0) {
         *found = HTI_FOUND_COLLISION;
         return 0;

@@ -23,8 +23,4 @@ int hti_lookup_stored(const struct hti_core *core, struct hti_kv_read *read, uin
                       size_t key_size, enum hti_found *found, const void **value, size_t *value_size,
                       struct htstore_error *error);
 
-/* "table words" or "anonymous table 7", for messages. */
-#define HTI_TABLE_NAME_SIZE 128
-const char *hti_table_label(const struct hti_core *core, char out[HTI_TABLE_NAME_SIZE]);
-
 #endif

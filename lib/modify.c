@@ -18,12 +18,12 @@ int hti_modify_flags(uint32_t flags, uint32_t allowed, uint32_t *durability, str
 
 bool hti_modify_is_conditional(const struct htstore_table *table, uint32_t kind, const struct hti_arguments *arguments)
 {
-    const struct hti_row_type *type = &table->core->type;
+    const struct hti_row_type *type = &table->handle.core->type;
     const struct htstore_bytes *strings;
 
     if (kind == HTI_OP_CLEAR)
         return false;
-    if (kind == HTI_OP_PUT_NEW || !table->core->resident)
+    if (kind == HTI_OP_PUT_NEW || !table->handle.core->resident)
         return true;
     if (type->key_size != 0)
         return false;
@@ -40,8 +40,8 @@ int hti_modify_add(struct hti_record *record, const struct htstore_table *table,
     static const uint8_t NOTHING[1];
     const struct htstore_array *values = arguments->values ? arguments->values : arguments->defaults;
     struct hti_op_source source = {
-        .table_id = table->core->record.id,
-        .type = &table->core->type,
+        .table_id = table->handle.core->record.id,
+        .type = &table->handle.core->type,
         .kind = kind,
         .n_rows = arguments->n_rows,
         .keys = arguments->keys ? arguments->keys->data : NULL,
@@ -49,7 +49,7 @@ int hti_modify_add(struct hti_record *record, const struct htstore_table *table,
     };
 
     if (kind == HTI_OP_PUT || kind == HTI_OP_PUT_NEW) {
-        source.values = values ? values->data : table->core->default_elements;
+        source.values = values ? values->data : table->handle.core->default_elements;
         if (!source.values)
             source.values = NOTHING; /* rows without elements */
     }
@@ -73,7 +73,7 @@ static int add(struct hti_write *write, const struct htstore_table *table, uint3
 {
     int rc;
 
-    write->cores[write->record->n_ops] = table->core;
+    write->cores[write->record->n_ops] = table->handle.core;
     rc = hti_modify_add(write->record, table, kind, arguments, error);
     write->conditional = write->conditional || hti_modify_is_conditional(table, kind, arguments);
     return rc;
@@ -82,7 +82,7 @@ static int add(struct hti_write *write, const struct htstore_table *table, uint3
 static int commit(const struct htstore_table *table, struct hti_write *write, struct htstore_error *error)
 {
     hti_record_seal(write->record);
-    return hti_commit(table->store, write, error);
+    return hti_commit(table->handle.store, write, error);
 }
 
 /* Results are staged, since a call that fails must leave the caller's arrays alone. */
@@ -231,7 +231,7 @@ static int find_or_insert(struct htstore_table *table, const struct hti_argument
                           uint8_t *found, struct htstore_error *error)
 {
     struct htstore_array *out = (struct htstore_array *)(uintptr_t)arguments->outputs;
-    const struct hti_row_type *type = &table->core->type;
+    const struct hti_row_type *type = &table->handle.core->type;
     struct hti_write write;
     int rc = start_write(&write, error);
 

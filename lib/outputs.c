@@ -7,7 +7,7 @@
 
 static struct hti_shape value_shape(const struct htstore_table *table)
 {
-    return table->core->record.value_shape;
+    return table->handle.core->record.value_shape;
 }
 
 static int check_pointers(const struct hti_arguments *a, struct htstore_error *error)
@@ -19,7 +19,7 @@ static int check_pointers(const struct hti_arguments *a, struct htstore_error *e
 
 static int check_dtypes(const struct htstore_table *table, const struct hti_arguments *a, struct htstore_error *error)
 {
-    const struct hti_row_type *type = &table->core->type;
+    const struct hti_row_type *type = &table->handle.core->type;
     int rc = hti_dtype_expect(a->keys, type->key_dtype, "Key", error);
 
     if (rc == 0 && a->values)
@@ -94,7 +94,7 @@ static int check_output(const struct hti_row_type *type, const struct hti_argume
 
 static int check_contents(const struct htstore_table *table, const struct hti_arguments *a, struct htstore_error *error)
 {
-    const struct hti_row_type *type = &table->core->type;
+    const struct hti_row_type *type = &table->handle.core->type;
     int rc = hti_dtype_check_elements(type->key_dtype, a->keys->data, a->n_rows, 1, true, "Key", error);
 
     if (rc == 0 && a->values)

@@ -9,12 +9,13 @@
 #include "view.h"
 
 struct batch {
-    const struct htstore_table *table;
     const struct hti_core *core;
     const struct hti_arguments *arguments;
     const void *default_elements;
     size_t default_stride; /* 0: one row for all */
-    struct htstore_array *out;
+    struct htstore_array *out; /* NULL: `put` takes the rows, and all must be there */
+    hti_read_row_fn put;
+    void *user;
     uint8_t *found;
     uint64_t *misses; /* flat indices of keys that LMDB must be asked for */
     uint64_t n_misses;
@@ -25,17 +26,23 @@ struct batch {
 
 static int fail_row(const struct batch *b, int rc)
 {
-    char label[HTI_TABLE_NAME_SIZE];
+    char label[HTI_CORE_LABEL_SIZE];
 
     if (rc == HTSTORE_ENOMEM)
         return hti_fail(b->error, rc, "no memory for the values");
-    return rc ? hti_fail(b->error, rc, "%s: a row is damaged", hti_table_label(b->core, label)) : 0;
+    return rc ? hti_fail(b->error, rc, "%s: a row is damaged", hti_core_label(b->core, label)) : 0;
 }
 
 static int answer(struct batch *b, uint64_t i, enum hti_found found, const void *value, size_t value_size)
 {
     const bool present = found == HTI_FOUND_PRESENT;
+    char label[HTI_CORE_LABEL_SIZE];
 
+    if (!b->out && present)
+        return fail_row(b, b->put(b->user, i, value, value_size));
+    if (!b->out)
+        return hti_fail(b->error, HTSTORE_ECORRUPT, "%s: row %llu is missing", hti_core_label(b->core, label),
+                        (unsigned long long)i);
     if (b->found)
         b->found[i] = present;
     if (present) {
@@ -112,14 +119,14 @@ static int look_up_owned(struct htstore *store, struct batch *b)
 
 static int check_not_dropped(struct htstore *store, const struct hti_core *core, struct htstore_error *error)
 {
-    char label[HTI_TABLE_NAME_SIZE];
+    char label[HTI_CORE_LABEL_SIZE];
     bool dropped;
 
     pthread_mutex_lock(&store->objects_mutex);
     dropped = core->dropped;
     pthread_mutex_unlock(&store->objects_mutex);
     return dropped
-               ? hti_fail(error, HTSTORE_ENOTFOUND, "%s was dropped by the store's owner", hti_table_label(core, label))
+               ? hti_fail(error, HTSTORE_ENOTFOUND, "%s was dropped by the store's owner", hti_core_label(core, label))
                : 0;
 }
 
@@ -148,7 +155,7 @@ int htstore_table_lookup(struct htstore_table *table, const struct htstore_array
     struct hti_arguments arguments = {
         .keys = keys, .defaults = defaults, .outputs = values, .defaults_optional = true
     };
-    struct batch b = { .table = table, .arguments = &arguments, .out = values, .found = found, .error = error };
+    struct batch b = { .arguments = &arguments, .out = values, .found = found, .error = error };
     struct htstore *store;
     int rc = hti_check_table(table, false, error);
 
@@ -158,16 +165,27 @@ int htstore_table_lookup(struct htstore_table *table, const struct htstore_array
         rc = hti_arguments_check(table, &arguments, error);
     if (rc != 0 || arguments.n_rows == 0)
         return rc;
-    store = table->store;
-    b.core = table->core;
-    b.default_elements = defaults ? defaults->data : table->core->default_elements;
-    b.default_stride = arguments.shared_default ? 0 : hti_output_row_size(&table->core->type);
+    store = table->handle.store;
+    b.core = table->handle.core;
+    b.default_elements = defaults ? defaults->data : table->handle.core->default_elements;
+    b.default_stride = arguments.shared_default ? 0 : hti_output_row_size(&table->handle.core->type);
     rc = store->readonly ? look_up_viewed(store, &b) : look_up_owned(store, &b);
     hti_mem_free(b.misses);
     if (rc == 0) {
         atomic_fetch_add(&store->n_hits, b.n_hits);
         atomic_fetch_add(&store->n_misses, arguments.n_rows - b.n_hits);
     }
+    return rc;
+}
+
+int hti_read_rows(struct htstore *store, const struct hti_core *core, const struct htstore_array *keys,
+                  hti_read_row_fn put, void *user, struct htstore_error *error)
+{
+    const struct hti_arguments arguments = { .keys = keys, .n_rows = (uint64_t)keys->shape[0] };
+    struct batch b = { .core = core, .arguments = &arguments, .put = put, .user = user, .error = error };
+    const int rc = store->readonly ? look_up_viewed(store, &b) : look_up_owned(store, &b);
+
+    hti_mem_free(b.misses);
     return rc;
 }
 
@@ -180,13 +198,13 @@ int htstore_table_size(struct htstore_table *table, uint64_t *size, struct htsto
         return rc;
     if (!size)
         return hti_fail(error, HTSTORE_EINVAL, "the place for the size is NULL");
-    store = table->store;
+    store = table->handle.store;
     if (store->readonly)
-        rc = check_not_dropped(store, table->core, error);
+        rc = check_not_dropped(store, table->handle.core, error);
     if (rc != 0)
         return rc;
     pthread_rwlock_rdlock(&store->section);
-    *size = table->core->n_rows;
+    *size = table->handle.core->n_rows;
     pthread_rwlock_unlock(&store->section);
     return 0;
 }

@@ -126,14 +126,14 @@ static int copy_rows(struct salvage *s, struct hti_wreck_table *table)
 /* The record's memory goes to the new table, but not its name, which messages need. */
 static int make_table(struct salvage *s, struct hti_wreck_table *table)
 {
-    struct hti_table_record record = table->record;
+    struct hti_object_record record = table->record;
     int rc;
 
     record.name = hti_mem_strdup(table->record.name);
     if (!record.name)
         return no_memory(s);
     pthread_mutex_lock(&s->store->flush_mutex);
-    rc = hti_structure_create(s->store, &record, &table->core, s->error);
+    rc = hti_structure_create(s->store, &record, NULL, &table->core, s->error);
     pthread_mutex_unlock(&s->store->flush_mutex);
     if (rc != 0) {
         hti_mem_free(record.name);

@@ -7,20 +7,33 @@
 #include "mem.h"
 #include "text.h"
 
-#define KNOWN_FLAGS (HTSTORE_NO_CHECKPOINT | HTSTORE_ANONYMOUS)
+#define TABLE_FLAGS (HTSTORE_NO_CHECKPOINT | HTSTORE_ANONYMOUS)
+#define VARIABLE_FLAGS (HTSTORE_ANONYMOUS | HTSTORE_NOT_TRAINABLE)
+#define MAPPING_FLAGS (HTSTORE_ANONYMOUS | HTSTORE_LAYER | HTSTORE_NOT_TRAINABLE)
 #define NAME_TEXT_SIZE 128
 
-static int check_flags(const char *name, const struct htstore_schema *schema, struct htstore_error *error)
+static int check_flags(const char *name, uint32_t flags, uint32_t known, struct htstore_error *error)
+{
+    if (flags & ~known)
+        return hti_fail(error, HTSTORE_EINVAL, "unknown flags %x in the schema", flags & ~known);
+    if (!(flags & HTSTORE_ANONYMOUS))
+        return hti_catalog_check_name(name, error);
+    return name ? hti_fail(error, HTSTORE_EINVAL, "an anonymous object cannot have a name") : 0;
+}
+
+static int check_size(const void *schema, size_t size, size_t least, struct htstore_error *error)
 {
     if (!schema)
         return hti_fail(error, HTSTORE_EINVAL, "the schema is NULL");
-    if (schema->size < sizeof *schema)
-        return hti_fail(error, HTSTORE_EINVAL, "schema.size is smaller than the structure");
-    if (schema->flags & ~KNOWN_FLAGS)
-        return hti_fail(error, HTSTORE_EINVAL, "unknown flags %x in the schema", schema->flags & ~KNOWN_FLAGS);
-    if (!(schema->flags & HTSTORE_ANONYMOUS))
-        return hti_catalog_check_name(name, error);
-    return name ? hti_fail(error, HTSTORE_EINVAL, "an anonymous table cannot have a name") : 0;
+    return size < least ? hti_fail(error, HTSTORE_EINVAL, "schema.size is smaller than the structure") : 0;
+}
+
+static int copy_name(const char *name, struct hti_object_record *record, struct htstore_error *error)
+{
+    if (!name)
+        return 0;
+    record->name = hti_mem_strdup(name);
+    return record->name ? 0 : hti_fail(error, HTSTORE_ENOMEM, "no memory for an object");
 }
 
 static int check_dtypes(const struct htstore_schema *schema, struct htstore_error *error)
@@ -43,7 +56,8 @@ static int too_large(struct htstore_error *error)
     return hti_fail(error, HTSTORE_EINVAL, "a row of this table is larger than %u bytes", HTSTORE_MAX_ROW_SIZE);
 }
 
-static int pack_default(const struct htstore_array *value, struct hti_table_record *record, struct htstore_error *error)
+static int pack_default(const struct htstore_array *value, struct hti_object_record *record,
+                        struct htstore_error *error)
 {
     const uint64_t n = hti_shape_count(&record->value_shape);
     const size_t item = hti_dtype_packed_size(value->dtype);
@@ -63,12 +77,14 @@ static int pack_default(const struct htstore_array *value, struct hti_table_reco
     return 0;
 }
 
-int hti_schema_check(const char *name, const struct htstore_schema *schema, struct hti_table_record *record,
+int hti_schema_check(const char *name, const struct htstore_schema *schema, struct hti_object_record *record,
                      struct htstore_error *error)
 {
-    int rc = check_flags(name, schema, error);
+    int rc = check_size(schema, schema ? schema->size : 0, sizeof *schema, error);
 
     memset(record, 0, sizeof *record);
+    if (rc == 0)
+        rc = check_flags(name, schema->flags, TABLE_FLAGS, error);
     if (rc == 0)
         rc = check_dtypes(schema, error);
     if (rc == 0)
@@ -78,26 +94,77 @@ int hti_schema_check(const char *name, const struct htstore_schema *schema, stru
                                       hti_shape_count(&record->value_shape), UINT64_MAX, false, "Default value", error);
     if (rc != 0)
         return rc;
+    record->kind = HTSTORE_KIND_TABLE;
     record->flags = schema->flags;
     record->key_dtype = schema->key_dtype;
     record->value_dtype = schema->default_value.dtype;
     rc = pack_default(&schema->default_value, record, error);
-    if (rc == 0 && name) {
-        record->name = hti_mem_strdup(name);
-        rc = record->name ? 0 : hti_fail(error, HTSTORE_ENOMEM, "no memory for a table");
-    }
+    if (rc == 0)
+        rc = copy_name(name, record, error);
     if (rc != 0)
-        hti_table_record_release(record);
+        hti_object_record_release(record);
     return rc;
 }
 
-static bool defaults_equal(const struct hti_table_record *a, const struct hti_table_record *b)
+static int check_variable(const struct htstore_variable_schema *schema, struct hti_object_record *record,
+                          struct htstore_error *error)
+{
+    const struct htstore_array *value = &schema->initial_value;
+
+    if (schema->role > HTSTORE_UPDATE)
+        return hti_fail(error, HTSTORE_EINVAL, "unknown role %u", schema->role);
+    if (value->dtype == 0)
+        return hti_fail(error, HTSTORE_EINVAL, "an initial value is required");
+    if (!hti_dtype_is_valid(value->dtype))
+        return hti_fail(error, HTSTORE_EINVAL, "unknown dtype %u", value->dtype);
+    return hti_shape_of(value, &record->value_shape, error);
+}
+
+int hti_schema_check_variable(const char *name, const struct htstore_variable_schema *schema,
+                              struct hti_object_record *record, struct htstore_error *error)
+{
+    int rc = check_size(schema, schema ? schema->size : 0, sizeof *schema, error);
+
+    memset(record, 0, sizeof *record);
+    if (rc == 0)
+        rc = check_flags(name, schema->flags, VARIABLE_FLAGS, error);
+    if (rc == 0)
+        rc = check_variable(schema, record, error);
+    if (rc == 0)
+        rc = copy_name(name, record, error);
+    if (rc != 0)
+        return rc;
+    record->kind = HTSTORE_KIND_VARIABLE;
+    record->flags = schema->flags;
+    record->role = schema->role ? schema->role : HTSTORE_WEIGHT;
+    record->value_dtype = schema->initial_value.dtype;
+    return 0;
+}
+
+int hti_schema_check_mapping(const char *name, const struct htstore_mapping_schema *schema,
+                             struct hti_object_record *record, struct htstore_error *error)
+{
+    int rc = schema ? check_size(schema, schema->size, sizeof *schema, error) : 0;
+
+    memset(record, 0, sizeof *record);
+    if (rc == 0)
+        rc = check_flags(name, schema ? schema->flags : 0, MAPPING_FLAGS, error);
+    if (rc == 0)
+        rc = copy_name(name, record, error);
+    if (rc != 0)
+        return rc;
+    record->kind = HTSTORE_KIND_MAPPING;
+    record->flags = schema ? schema->flags : 0;
+    return 0;
+}
+
+static bool defaults_equal(const struct hti_object_record *a, const struct hti_object_record *b)
 {
     return a->default_size == b->default_size && memcmp(a->default_value, b->default_value, a->default_size) == 0;
 }
 
 /* A short picture of a default value, for the sentence about two that differ. */
-static void show_default(const struct hti_table_record *record, char *out, size_t capacity)
+static void show_default(const struct hti_object_record *record, char *out, size_t capacity)
 {
     if (record->default_size == 0) {
         snprintf(out, capacity, "(empty)");
@@ -111,8 +178,66 @@ static void show_default(const struct hti_table_record *record, char *out, size_
         snprintf(out + at, capacity - at, "…");
 }
 
-int hti_schema_compare(const struct hti_table_record *wanted, const struct hti_table_record *stored,
-                       struct htstore_error *error)
+static const char *show_name(const struct hti_object_record *record, char out[NAME_TEXT_SIZE])
+{
+    hti_text_escape(out, NAME_TEXT_SIZE, record->name ? record->name : "", record->name ? strlen(record->name) : 0);
+    return out;
+}
+
+int hti_schema_kinds_differ(uint32_t wanted, const struct hti_object_record *stored, struct htstore_error *error)
+{
+    static const char *const KINDS[] = { "object", "table", "variable", "mapping" };
+    char name[NAME_TEXT_SIZE];
+
+    return hti_fail(error, HTSTORE_ECONFLICT, "Conflicting kinds %s with %s for %s", KINDS[wanted], KINDS[stored->kind],
+                    show_name(stored, name));
+}
+
+static int compare_shapes(const struct hti_object_record *wanted, const struct hti_object_record *stored,
+                          const char *what, struct htstore_error *error)
+{
+    char name[NAME_TEXT_SIZE], a[HTI_SHAPE_TEXT_SIZE], b[HTI_SHAPE_TEXT_SIZE];
+
+    if (hti_shape_equal(&wanted->value_shape, &stored->value_shape))
+        return 0;
+    hti_shape_format(a, &wanted->value_shape, NULL);
+    hti_shape_format(b, &stored->value_shape, NULL);
+    return hti_fail(error, HTSTORE_ECONFLICT, "Conflicting %sshapes %s with %s for %s", what, a, b,
+                    show_name(stored, name));
+}
+
+static int compare_flag(const struct hti_object_record *wanted, const struct hti_object_record *stored, uint32_t flag,
+                        const char *what, struct htstore_error *error)
+{
+    char name[NAME_TEXT_SIZE];
+
+    if (((wanted->flags ^ stored->flags) & flag) == 0)
+        return 0;
+    return hti_fail(error, HTSTORE_ECONFLICT, "Conflicting %s flags %s with %s for %s", what,
+                    wanted->flags & flag ? "true" : "false", stored->flags & flag ? "true" : "false",
+                    show_name(stored, name));
+}
+
+static int compare_variables(const struct hti_object_record *wanted, const struct hti_object_record *stored,
+                             struct htstore_error *error)
+{
+    static const char *const ROLES[] = { "none", "weight", "loss", "update" };
+    char name[NAME_TEXT_SIZE];
+    int rc;
+
+    if (wanted->value_dtype != stored->value_dtype)
+        return hti_fail(error, HTSTORE_ECONFLICT, "Conflicting dtypes %s with %s for variable %s",
+                        htstore_dtype_name(wanted->value_dtype), htstore_dtype_name(stored->value_dtype),
+                        show_name(stored, name));
+    rc = compare_shapes(wanted, stored, "", error);
+    if (rc == 0 && wanted->role != stored->role)
+        rc = hti_fail(error, HTSTORE_ECONFLICT, "Conflicting roles %s with %s for variable %s", ROLES[wanted->role],
+                      ROLES[stored->role], show_name(stored, name));
+    return rc ? rc : compare_flag(wanted, stored, HTSTORE_NOT_TRAINABLE, "not-trainable", error);
+}
+
+static int compare_tables(const struct hti_object_record *wanted, const struct hti_object_record *stored,
+                          struct htstore_error *error)
 {
     char name[NAME_TEXT_SIZE], a[HTI_SHAPE_TEXT_SIZE], b[HTI_SHAPE_TEXT_SIZE];
 
@@ -137,4 +262,17 @@ int hti_schema_compare(const struct hti_table_record *wanted, const struct hti_t
                         wanted->flags & HTSTORE_NO_CHECKPOINT ? "false" : "true",
                         stored->flags & HTSTORE_NO_CHECKPOINT ? "false" : "true", name);
     return 0;
+}
+
+int hti_schema_compare(const struct hti_object_record *wanted, const struct hti_object_record *stored,
+                       struct htstore_error *error)
+{
+    switch (wanted->kind) {
+    case HTSTORE_KIND_TABLE:
+        return compare_tables(wanted, stored, error);
+    case HTSTORE_KIND_VARIABLE:
+        return compare_variables(wanted, stored, error);
+    default:
+        return compare_flag(wanted, stored, HTSTORE_LAYER, "layer", error);
+    }
 }

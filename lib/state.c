@@ -11,6 +11,8 @@
 
 #include "file.h"
 #include "mem.h"
+#include "text.h"
+#include "varlayout.h"
 
 #define MAX_CLOSED 1024 /* closed handles whose memory is kept, so that their use is noticed */
 
@@ -69,8 +71,9 @@ static int init_section(pthread_rwlock_t *section)
 /* On Linux none of these can fail once memory for the store itself was there; an error is reported all the same. */
 int hti_state_init(struct htstore *store, struct htstore_error *error)
 {
-    int err = pthread_mutex_init(&store->flush_mutex, NULL);
+    int err = pthread_mutex_init(&store->contents_mutex, NULL);
 
+    err = err ? err : pthread_mutex_init(&store->flush_mutex, NULL);
     err = err ? err : pthread_mutex_init(&store->write_mutex, NULL);
     err = err ? err : pthread_mutex_init(&store->objects_mutex, NULL);
     err = err ? err : pthread_mutex_init(&store->view_mutex, NULL);
@@ -88,9 +91,9 @@ int hti_state_init(struct htstore *store, struct htstore_error *error)
 static void free_closed(struct htstore *store)
 {
     while (store->closed) {
-        struct htstore_table *table = store->closed;
-        store->closed = table->next_closed;
-        hti_mem_free(table);
+        struct hti_handle *handle = store->closed;
+        store->closed = handle->next_closed;
+        hti_mem_free(handle);
     }
 }
 
@@ -112,6 +115,7 @@ void hti_state_release(struct htstore *store)
     pthread_mutex_destroy(&store->objects_mutex);
     pthread_mutex_destroy(&store->write_mutex);
     pthread_mutex_destroy(&store->flush_mutex);
+    pthread_mutex_destroy(&store->contents_mutex);
 }
 
 void hti_log(const struct htstore *store, int32_t level, const char *module, const char *format, ...)
@@ -226,39 +230,95 @@ int hti_check_store(const struct htstore *store, bool write, struct htstore_erro
     return check_state(store, write, error);
 }
 
-int hti_check_table(const struct htstore_table *table, bool write, struct htstore_error *error)
+/* By enum htstore_kind. */
+static const uint32_t MAGICS[] = { 0, HTI_MAGIC_TABLE, HTI_MAGIC_VARIABLE, HTI_MAGIC_MAPPING };
+static const char *const KINDS[] = { "object", "table", "variable", "mapping" };
+
+static int check_handle(const struct hti_handle *handle, uint32_t kind, bool write, struct htstore_error *error)
 {
-    if (!table)
-        return hti_fail(error, HTSTORE_EINVAL, "the table is NULL");
+    if (!handle)
+        return hti_fail(error, HTSTORE_EINVAL, "the %s is NULL", KINDS[kind]);
     if (in_forked_child())
         return refuse_fork(error);
-    if (table->magic != HTI_MAGIC_TABLE)
-        return hti_fail(error, HTSTORE_EINVAL, "this is not an open table");
-    return check_state(table->store, write, error);
+    if (handle->magic != MAGICS[kind])
+        return hti_fail(error, HTSTORE_EINVAL, "this is not an open %s", KINDS[kind]);
+    return check_state(handle->store, write, error);
 }
 
-/* --- tables --- */
+int hti_check_table(const struct htstore_table *table, bool write, struct htstore_error *error)
+{
+    return check_handle(table ? &table->handle : NULL, HTSTORE_KIND_TABLE, write, error);
+}
 
-struct hti_core *hti_core_new(struct hti_table_record *record)
+int hti_check_variable(const struct htstore_variable *variable, bool write, struct htstore_error *error)
+{
+    return check_handle(variable ? &variable->handle : NULL, HTSTORE_KIND_VARIABLE, write, error);
+}
+
+int hti_check_mapping(const struct htstore_mapping *mapping, bool write, struct htstore_error *error)
+{
+    return check_handle(mapping ? &mapping->handle : NULL, HTSTORE_KIND_MAPPING, write, error);
+}
+
+bool hti_is_handle(const void *object)
+{
+    const struct hti_handle *handle = object;
+
+    if (!handle || in_forked_child())
+        return false;
+    return handle->magic == HTI_MAGIC_TABLE || handle->magic == HTI_MAGIC_VARIABLE ||
+           handle->magic == HTI_MAGIC_MAPPING;
+}
+
+pthread_mutex_t *hti_graph_mutex(struct htstore *store)
+{
+    return store->readonly ? &store->view_mutex : &store->flush_mutex;
+}
+
+/* --- objects --- */
+
+static int init_table(struct hti_core *core)
+{
+    hti_row_type_init(&core->type, core->record.key_dtype, core->record.value_dtype,
+                      hti_shape_count(&core->record.value_shape));
+    core->default_elements =
+        hti_mem_alloc_array((size_t)core->type.n_elements, htstore_dtype_size(core->type.value_dtype));
+    if (!core->default_elements)
+        return HTSTORE_ENOMEM;
+    hti_codec_unpack_value(&core->type, core->record.default_value, core->record.default_size, core->default_elements);
+    return 0;
+}
+
+struct hti_core *hti_core_new(struct hti_object_record *record)
 {
     struct hti_core *core = hti_mem_zalloc(sizeof *core);
 
     if (!core)
         return NULL;
     core->record = *record;
-    memset(record, 0, sizeof *record);
     core->totals.id = core->record.id;
-    hti_row_type_init(&core->type, core->record.key_dtype, core->record.value_dtype,
-                      hti_shape_count(&core->record.value_shape));
-    core->default_elements =
-        hti_mem_alloc_array((size_t)core->type.n_elements, htstore_dtype_size(core->type.value_dtype));
-    if (!core->default_elements) {
-        *record = core->record;
+    if (record->kind == HTSTORE_KIND_VARIABLE)
+        hti_varlayout_init(&core->type, record->value_dtype, hti_shape_count(&record->value_shape));
+    else if (record->kind == HTSTORE_KIND_TABLE && init_table(core) != 0) {
         hti_mem_free(core);
         return NULL;
     }
-    hti_codec_unpack_value(&core->type, core->record.default_value, core->record.default_size, core->default_elements);
+    memset(record, 0, sizeof *record);
     return core;
+}
+
+const char *hti_core_label(const struct hti_core *core, char out[HTI_CORE_LABEL_SIZE])
+{
+    const char *kind = KINDS[core->record.kind];
+    char name[HTI_CORE_LABEL_SIZE - 16];
+
+    if (!core->record.name) {
+        snprintf(out, HTI_CORE_LABEL_SIZE, "anonymous %s %llu", kind, (unsigned long long)core->record.id);
+        return out;
+    }
+    hti_text_escape(name, sizeof name, core->record.name, strlen(core->record.name));
+    snprintf(out, HTI_CORE_LABEL_SIZE, "%s %s", kind, name);
+    return out;
 }
 
 void hti_core_free(struct hti_core *core)
@@ -267,7 +327,8 @@ void hti_core_free(struct hti_core *core)
         return;
     hti_cache_free(core->rows);
     hti_cache_free(core->frozen);
-    hti_table_record_release(&core->record);
+    hti_members_release(&core->members);
+    hti_object_record_release(&core->record);
     hti_mem_free(core->default_elements);
     hti_mem_free(core);
 }
@@ -288,26 +349,6 @@ struct hti_core *hti_core_by_name(struct htstore *store, const char *name)
     while (core && (core->dropped || !core->record.name || strcmp(core->record.name, name) != 0))
         core = core->next;
     return core;
-}
-
-void hti_core_add(struct htstore *store, struct hti_core *core)
-{
-    pthread_mutex_lock(&store->objects_mutex);
-    core->next = store->cores;
-    store->cores = core;
-    pthread_mutex_unlock(&store->objects_mutex);
-}
-
-void hti_core_unlink(struct htstore *store, struct hti_core *core)
-{
-    pthread_mutex_lock(&store->objects_mutex);
-    for (struct hti_core **p = &store->cores; *p; p = &(*p)->next) {
-        if (*p == core) {
-            *p = core->next;
-            break;
-        }
-    }
-    pthread_mutex_unlock(&store->objects_mutex);
 }
 
 static uint64_t cache_memory(const struct hti_cache *cache)
@@ -365,40 +406,46 @@ int hti_garbage_add(struct htstore *store, uint64_t database)
 
 /* --- handles --- */
 
-int hti_handle_new(struct htstore *store, struct hti_core *core, struct htstore_table **out,
-                   struct htstore_error *error)
+int hti_handle_new(struct htstore *store, struct hti_core *core, void **out, struct htstore_error *error)
 {
-    struct htstore_table *table = hti_mem_zalloc(sizeof *table);
+    struct hti_handle *handle = hti_mem_zalloc(sizeof *handle);
 
-    if (!table)
+    if (!handle)
         return hti_fail(error, HTSTORE_ENOMEM, "no memory for a handle");
-    table->magic = HTI_MAGIC_TABLE;
-    table->store = store;
-    table->core = core;
+    handle->magic = MAGICS[core->record.kind];
+    handle->store = store;
+    handle->core = core;
     pthread_mutex_lock(&store->objects_mutex);
     core->n_handles++;
     store->n_handles++;
     pthread_mutex_unlock(&store->objects_mutex);
-    *out = table;
+    *out = handle;
     return 0;
 }
 
-void hti_handle_retire(struct htstore_table *table)
+void hti_handle_retire(struct hti_handle *handle)
 {
-    struct htstore *store = table->store;
+    struct htstore *store = handle->store;
 
-    table->magic = HTI_MAGIC_CLOSED;
-    table->core = NULL;
-    table->next_closed = NULL;
-    *store->closed_end = table;
-    store->closed_end = &table->next_closed;
+    handle->magic = HTI_MAGIC_CLOSED;
+    handle->core = NULL;
+    handle->next_closed = NULL;
+    *store->closed_end = handle;
+    store->closed_end = &handle->next_closed;
     store->n_handles--;
     if (++store->n_closed > MAX_CLOSED) {
-        struct htstore_table *oldest = store->closed;
+        struct hti_handle *oldest = store->closed;
         store->closed = oldest->next_closed;
         store->n_closed--;
         hti_mem_free(oldest);
     }
+}
+
+void hti_handle_use(struct hti_handle *handle, int change)
+{
+    pthread_mutex_lock(&handle->store->objects_mutex);
+    handle->n_users += (uint32_t)change;
+    pthread_mutex_unlock(&handle->store->objects_mutex);
 }
 
 void hti_handle_count(struct htstore *store, int change)

@@ -2,6 +2,7 @@
  * state: what an open store is in memory: its tables, locks and counters. Shared by the modules of the store's layer.
  *
  * Lock order, outermost first (docs/threads.md):
+ *   contents_mutex whoever replaces contents, or part of a row: restores, and writers of variables
  *   flush_mutex    LMDB's writer: flushes, structural changes, the start of cursors; held across disk work
  *   write_mutex    who commits next: the queue, the delta, reservations; not held across disk work
  *   section        a reader-writer lock: contents of tables in memory; held for memory work only
@@ -22,14 +23,22 @@
 #include "journal.h"
 #include "kv.h"
 #include "lock.h"
+#include "members.h"
 #include "record.h"
 
-/* A table, once in memory however many handles it has. */
+/*
+ * An object, once in memory however many handles it has. A variable is a table whose rows hold its elements (varlayout.h);
+ * a mapping has members instead of rows.
+ */
 struct hti_core {
     struct hti_core *next; /* objects_mutex */
-    struct hti_table_record record; /* constant */
-    struct hti_row_type type; /* constant */
-    void *default_elements; /* constant: the default value as a caller's row */
+    struct hti_object_record record; /* constant, but for a mapping's flags: section */
+    struct hti_row_type type; /* constant; tables, variables */
+    void *default_elements; /* constant; tables: the default value as a caller's row */
+    struct hti_members members; /* section; changed with flush_mutex too; mappings */
+    uint64_t n_holders; /* flush_mutex: entries of mappings that name it */
+    uint64_t restored_by; /* flush_mutex: number of the restore that its contents came from; 0: none */
+    uint32_t marks; /* graph mutex: of a walk over the graph */
 
     /* section */
     uint64_t n_rows;
@@ -39,7 +48,7 @@ struct hti_core {
     struct hti_cache *frozen; /* not resident: what is being flushed, older than `rows` */
     bool rows_cleared; /* a clear happened: what is below `rows` does not count */
     bool frozen_cleared;
-    struct hti_totals_record totals; /* what LMDB holds; changed by the holder of flush_mutex too */
+    struct hti_totals_record totals; /* what LMDB holds; changed with flush_mutex too */
     bool pinned; /* totals.database is pinned in kv for lookups */
 
     uint64_t n_reserved; /* write_mutex: rows queued, for which `rows` has room */
@@ -49,16 +58,31 @@ struct hti_core {
 
 /* Handles begin with a magic number, so that one of another kind, or a closed one, is told apart. */
 #define HTI_MAGIC_TABLE 0x6c627468u
+#define HTI_MAGIC_VARIABLE 0x72767468u
+#define HTI_MAGIC_MAPPING 0x706d7468u
 #define HTI_MAGIC_CURSOR 0x72637468u
 #define HTI_MAGIC_BATCH 0x61627468u
 #define HTI_MAGIC_CLOSED 0xdeadc105u
 
-struct htstore_table {
+/* A handle of an object, of any kind. */
+struct hti_handle {
     uint32_t magic;
-    uint32_t n_users; /* objects_mutex: cursors, and batches with operations on it */
+    uint32_t n_users; /* objects_mutex: cursors, batches with operations on it, checkpoint objects */
     struct htstore *store;
     struct hti_core *core;
-    struct htstore_table *next_closed;
+    struct hti_handle *next_closed;
+};
+
+struct htstore_table {
+    struct hti_handle handle;
+};
+
+struct htstore_variable {
+    struct hti_handle handle;
+};
+
+struct htstore_mapping {
+    struct hti_handle handle;
 };
 
 /* An open cursor, in the store's list of them. */
@@ -69,6 +93,7 @@ struct hti_slow {
 
 struct hti_write;
 struct hti_view;
+struct hti_waiting;
 
 struct htstore {
     struct htstore *next; /* among the open stores of the process */
@@ -83,18 +108,22 @@ struct htstore {
     struct hti_kv *kv;
     struct hti_journal *journal; /* NULL: read-only, or while recovering */
 
+    pthread_mutex_t contents_mutex;
     pthread_mutex_t flush_mutex;
     struct hti_store_record record; /* as committed last */
     struct hti_record *frozen; /* being flushed, oldest first */
     uint64_t frozen_lsn;
     uint64_t *garbage; /* databases to be deleted */
     size_t n_garbage;
+    struct hti_waiting *waiting; /* restores that wait for keys; structure.h */
+    uint64_t n_restores; /* numbers them */
 
     pthread_mutex_t write_mutex;
     pthread_cond_t write_changed; /* queue, leader, room in the delta */
     struct hti_write *queue, **queue_end;
     bool leading; /* a leader is at work on a group */
     uint32_t n_exclusive; /* calls that wait for an empty queue */
+    bool blocked; /* nobody writes: contents are being replaced */
     uint32_t n_waiting; /* calls that wait for room in the delta */
     struct hti_record *delta, **delta_end; /* applied, not yet frozen; oldest first */
     uint64_t delta_lsn; /* of the last record in the delta */
@@ -115,9 +144,9 @@ struct htstore {
     _Atomic uint64_t applied_lsn;
 
     pthread_mutex_t objects_mutex;
-    struct hti_core *cores;
-    uint64_t n_handles; /* tables, cursors, batches */
-    struct htstore_table *closed, **closed_end; /* handles closed lately, oldest first */
+    struct hti_core *cores; /* changed with flush_mutex or view_mutex too */
+    uint64_t n_handles; /* objects, cursors, batches, checkpoint objects */
+    struct hti_handle *closed, **closed_end; /* handles closed lately, oldest first */
     uint32_t n_closed;
     struct hti_slow *slow; /* open cursors */
 
@@ -148,25 +177,31 @@ void hti_registry_remove(struct htstore *store);
  */
 int hti_check_store(const struct htstore *store, bool write, struct htstore_error *error);
 int hti_check_table(const struct htstore_table *table, bool write, struct htstore_error *error);
+int hti_check_variable(const struct htstore_variable *variable, bool write, struct htstore_error *error);
+int hti_check_mapping(const struct htstore_mapping *mapping, bool write, struct htstore_error *error);
+bool hti_is_handle(const void *object); /* an open table, variable or mapping? */
 bool hti_is_forked(const struct htstore *store);
+/* The lock that keeps the list of objects, and mappings, from changing: an owner's flush_mutex, a reader's view_mutex. */
+pthread_mutex_t *hti_graph_mutex(struct htstore *store);
 
-/* --- tables --- */
-struct hti_core *hti_core_new(struct hti_table_record *record); /* takes the record's memory; NULL: no memory */
+/* --- objects --- */
+struct hti_core *hti_core_new(struct hti_object_record *record); /* takes the record's memory; NULL: no memory */
 void hti_core_free(struct hti_core *core);
+/* "table words" or "anonymous mapping 7", for messages. */
+#define HTI_CORE_LABEL_SIZE 128
+const char *hti_core_label(const struct hti_core *core, char out[HTI_CORE_LABEL_SIZE]);
 struct hti_core *hti_core_by_id(struct htstore *store, uint64_t id); /* any lock that keeps the list from changing */
 struct hti_core *hti_core_by_name(struct htstore *store, const char *name);
-void hti_core_add(struct htstore *store, struct hti_core *core);
-void hti_core_unlink(struct htstore *store, struct hti_core *core);
 uint64_t hti_core_memory(struct htstore *store); /* bytes of all caches; takes objects_mutex and section */
 /* Free caches that nobody needs: no handle, nothing unflushed. With flush_mutex. */
 void hti_core_trim(struct htstore *store, struct hti_core *core);
 /* Begin to delete a database's rows later; in memory only. With flush_mutex. 0 or HTSTORE_ENOMEM. */
 int hti_garbage_add(struct htstore *store, uint64_t database);
 
-int hti_handle_new(struct htstore *store, struct hti_core *core, struct htstore_table **table,
-                   struct htstore_error *error);
-void hti_handle_retire(struct htstore_table *table); /* with objects_mutex; the memory is freed some time later */
-void hti_handle_count(struct htstore *store, int change); /* batches */
+int hti_handle_new(struct htstore *store, struct hti_core *core, void **handle, struct htstore_error *error);
+void hti_handle_retire(struct hti_handle *handle); /* with objects_mutex; the memory is freed some time later */
+void hti_handle_use(struct hti_handle *handle, int change); /* n_users */
+void hti_handle_count(struct htstore *store, int change); /* batches, checkpoint objects */
 void hti_slow_enter(struct htstore *store, struct hti_slow *slow); /* cursors: also counts the handle */
 void hti_slow_leave(struct htstore *store, struct hti_slow *slow);
 uint64_t hti_slow_age_ms(struct htstore *store); /* of the oldest open cursor; 0: none */

@@ -272,17 +272,13 @@ static int recover(struct htstore *store, struct htstore_error *error)
     return rc;
 }
 
-/* Anonymous tables that nobody can reach any more: a crash left them. */
+/* Anonymous objects that nobody can reach any more: a crash left them. */
 static int purge_anonymous(struct htstore *store, struct htstore_error *error)
 {
-    int rc = 0;
+    int rc;
 
     pthread_mutex_lock(&store->flush_mutex);
-    for (struct hti_core *core = store->cores, *next; core && rc == 0; core = next) {
-        next = core->next;
-        if (core->record.flags & HTSTORE_ANONYMOUS)
-            rc = hti_structure_drop(store, core, error);
-    }
+    rc = hti_structure_collect(store, error);
     pthread_mutex_unlock(&store->flush_mutex);
     return rc;
 }
@@ -543,7 +539,7 @@ static void add_object_stats(struct htstore *store, struct htstore_stats *s)
     pthread_rwlock_rdlock(&store->section);
     pthread_mutex_lock(&store->objects_mutex);
     for (const struct hti_core *core = store->cores; core; core = core->next) {
-        if (core->dropped)
+        if (core->dropped || core->record.kind != HTSTORE_KIND_TABLE)
             continue;
         s->n_tables++;
         s->n_rows += core->n_rows;

@@ -193,13 +193,13 @@ static int take_store(struct catalog_walk *c, struct hti_kv_bytes value)
 
 static int take_table(struct catalog_walk *c, struct hti_wreck_table *table, struct hti_kv_bytes value)
 {
-    struct hti_table_record record;
+    struct hti_object_record record;
     struct htstore_error reason;
     int rc;
 
     if (table->has_record)
         return 0;
-    rc = hti_catalog_decode_table(table->id, value, &record, &reason);
+    rc = hti_catalog_decode_object(table->id, value, &record, &reason);
     if (rc != 0)
         return skip_record(c, rc, &reason);
     table->record = record;
@@ -255,18 +255,20 @@ static int take_record(void *user, const uint8_t *key, size_t key_size, const ui
         hti_wreck_warn(c->damage.wreck, "a record of the catalogue stands under an unknown key");
         return 0;
     }
-    if (kind == HTI_CATALOG_TABLE || kind == HTI_CATALOG_TOTALS) {
+    if (kind == HTI_CATALOG_OBJECT || kind == HTI_CATALOG_TOTALS) {
         table = entry_of(c->damage.wreck, id);
         if (!table)
             return no_memory(c->error);
     }
     switch (kind) {
-    case HTI_CATALOG_TABLE:
+    case HTI_CATALOG_OBJECT:
         return take_table(c, table, value);
     case HTI_CATALOG_TOTALS:
         return take_totals(c, table, value);
     case HTI_CATALOG_GARBAGE:
         return take_garbage(c, id, value);
+    case HTI_CATALOG_ENTRY:
+        return 0;
     case HTI_CATALOG_STORE:
         break;
     }
@@ -536,7 +538,7 @@ void hti_wreck_close(struct hti_wreck *wreck)
         hti_mem_free(wreck->states[i].databases);
     }
     for (size_t i = 0; i < wreck->n_tables; i++)
-        hti_table_record_release(&wreck->tables[i].record);
+        hti_object_record_release(&wreck->tables[i].record);
     hti_mem_free(wreck->tables);
     hti_mem_free(wreck->garbage);
     hti_lock_release(&wreck->lock);

@@ -38,7 +38,7 @@ struct hti_wreck_table {
     bool has_totals;
     bool replaced; /* a later table has its name */
     unsigned totals_state; /* where they were found */
-    struct hti_table_record record;
+    struct hti_object_record record;
     struct hti_totals_record totals;
     struct hti_row_type type;
     struct hti_core *core; /* the caller's: its copy */

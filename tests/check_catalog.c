@@ -38,14 +38,16 @@ static const struct hti_totals_record sample_totals = {
 };
 
 /* Tables of many kinds: the default value of each is well-formed for its type. */
-static const struct hti_table_record sample_tables[] = {
+static const struct hti_object_record sample_tables[] = {
     { .id = ID,
+      .kind = HTSTORE_KIND_TABLE,
       .name = "words",
       .key_dtype = HTSTORE_STRING,
       .value_dtype = HTSTORE_INT64,
       .default_value = (uint8_t[]){ 1, 2, 3, 4, 5, 6, 7, 8 },
       .default_size = 8 },
     { .id = ID,
+      .kind = HTSTORE_KIND_TABLE,
       .name = "caf\xC3\xA9/x",
       .flags = HTSTORE_NO_CHECKPOINT,
       .key_dtype = HTSTORE_FLOAT64,
@@ -54,6 +56,7 @@ static const struct hti_table_record sample_tables[] = {
       .default_value = (uint8_t[]){ 1, 0, 0, 0, 2, 0, 0, 0, 'a', 'b', 'c' },
       .default_size = 11 },
     { .id = ID,
+      .kind = HTSTORE_KIND_TABLE,
       .flags = HTSTORE_ANONYMOUS,
       .key_dtype = HTSTORE_BOOL,
       .value_dtype = HTSTORE_BOOL,
@@ -61,6 +64,7 @@ static const struct hti_table_record sample_tables[] = {
       .default_value = (uint8_t[]){ 1, 0, 1 },
       .default_size = 3 },
     { .id = ID,
+      .kind = HTSTORE_KIND_TABLE,
       .name = "empty values",
       .key_dtype = HTSTORE_UINT8,
       .value_dtype = HTSTORE_FLOAT16,
@@ -81,7 +85,9 @@ static int decode(enum hti_record_kind kind, uint64_t id, struct hti_kv_bytes va
     struct hti_store_record store;
     struct hti_totals_record totals;
     struct hti_garbage_record garbage;
-    struct hti_table_record table;
+    struct hti_object_record table;
+    struct hti_entry_record entry;
+    uint8_t space[HTI_CATALOG_MAX_KEY_SIZE];
     int rc;
 
     switch (kind) {
@@ -91,12 +97,14 @@ static int decode(enum hti_record_kind kind, uint64_t id, struct hti_kv_bytes va
         return hti_catalog_decode_totals(id, value, &totals, error);
     case HTI_CATALOG_GARBAGE:
         return hti_catalog_decode_garbage(id, value, &garbage, error);
-    case HTI_CATALOG_TABLE:
+    case HTI_CATALOG_ENTRY:
+        return hti_catalog_decode_entry(hti_catalog_entry_key(id, "key", 3, space), value, &entry, error);
+    case HTI_CATALOG_OBJECT:
         break;
     }
-    rc = hti_catalog_decode_table(id, value, &table, error);
+    rc = hti_catalog_decode_object(id, value, &table, error);
     if (rc == 0)
-        hti_table_record_release(&table);
+        hti_object_record_release(&table);
     else
         ck_assert(!table.name && !table.default_value);
     return rc;
@@ -136,8 +144,8 @@ static enum hti_record_kind encode_sample(int i, struct hti_buf *buf)
         ck_assert_int_eq(hti_catalog_encode_garbage(&garbage, buf), 0);
         return HTI_CATALOG_GARBAGE;
     }
-    ck_assert_int_eq(hti_catalog_encode_table(&sample_tables[i - 3], buf), 0);
-    return HTI_CATALOG_TABLE;
+    ck_assert_int_eq(hti_catalog_encode_object(&sample_tables[i - 3], buf), 0);
+    return HTI_CATALOG_OBJECT;
 }
 
 /* Make the checksum right again after a change. */
@@ -164,10 +172,10 @@ START_TEST(keys_order_records_by_kind_and_number)
         ck_assert_int_eq(kind, k);
         ck_assert_uint_eq(id, ID);
     }
-    hti_catalog_key(HTI_CATALOG_TABLE, 255, a);
-    hti_catalog_key(HTI_CATALOG_TABLE, 256, b);
+    hti_catalog_key(HTI_CATALOG_OBJECT, 255, a);
+    hti_catalog_key(HTI_CATALOG_OBJECT, 256, b);
     ck_assert_int_lt(memcmp(a, b, sizeof a), 0);
-    hti_catalog_key(HTI_CATALOG_TABLE, UINT64_MAX, a);
+    hti_catalog_key(HTI_CATALOG_OBJECT, UINT64_MAX, a);
     hti_catalog_key(HTI_CATALOG_TOTALS, 0, b);
     ck_assert_int_lt(memcmp(a, b, sizeof a), 0);
 }
@@ -175,7 +183,7 @@ END_TEST
 
 START_TEST(keys_that_are_none_are_refused)
 {
-    static const uint8_t bytes[10] = { HTI_CATALOG_GARBAGE + 1, 0 }, right[10] = { 0 };
+    static const uint8_t bytes[10] = { HTI_CATALOG_ENTRY + 1, 0 }, right[10] = { 0 };
     enum hti_record_kind kind;
     uint64_t id;
 
@@ -214,13 +222,13 @@ END_TEST
 
 START_TEST(a_table_record_is_read_back)
 {
-    const struct hti_table_record *record = &sample_tables[_i];
-    struct hti_table_record read;
+    const struct hti_object_record *record = &sample_tables[_i];
+    struct hti_object_record read;
     struct hti_buf buf;
 
     hti_buf_init(&buf);
-    ck_assert_int_eq(hti_catalog_encode_table(record, &buf), 0);
-    ck_assert_int_eq(hti_catalog_decode_table(ID, bytes_of(&buf), &read, NULL), 0);
+    ck_assert_int_eq(hti_catalog_encode_object(record, &buf), 0);
+    ck_assert_int_eq(hti_catalog_decode_object(ID, bytes_of(&buf), &read, NULL), 0);
     ck_assert_uint_eq(read.id, ID);
     ck_assert_uint_eq(read.flags, record->flags);
     ck_assert_uint_eq(read.key_dtype, record->key_dtype);
@@ -232,30 +240,30 @@ START_TEST(a_table_record_is_read_back)
         ck_assert_str_eq(read.name, record->name);
     else
         ck_assert_ptr_null(read.name);
-    hti_table_record_release(&read);
+    hti_object_record_release(&read);
     ck_assert_ptr_null(read.name);
-    hti_table_record_release(&read);
+    hti_object_record_release(&read);
     hti_buf_release(&buf);
 }
 END_TEST
 
 START_TEST(a_name_of_the_longest_size_is_read_back)
 {
-    struct hti_table_record record = sample_tables[0], read;
+    struct hti_object_record record = sample_tables[0], read;
     static char name[HTSTORE_MAX_NAME_SIZE + 2];
     struct hti_buf buf;
 
     memset(name, 'n', HTSTORE_MAX_NAME_SIZE);
     record.name = name;
     hti_buf_init(&buf);
-    ck_assert_int_eq(hti_catalog_encode_table(&record, &buf), 0);
-    ck_assert_int_eq(hti_catalog_decode_table(ID, bytes_of(&buf), &read, NULL), 0);
+    ck_assert_int_eq(hti_catalog_encode_object(&record, &buf), 0);
+    ck_assert_int_eq(hti_catalog_decode_object(ID, bytes_of(&buf), &read, NULL), 0);
     ck_assert_str_eq(read.name, name);
-    hti_table_record_release(&read);
+    hti_object_record_release(&read);
     name[HTSTORE_MAX_NAME_SIZE] = 'n';
     buf.size = 0;
-    ck_assert_int_eq(hti_catalog_encode_table(&record, &buf), 0);
-    ck_assert_int_eq(hti_catalog_decode_table(ID, bytes_of(&buf), &read, NULL), HTSTORE_ECORRUPT);
+    ck_assert_int_eq(hti_catalog_encode_object(&record, &buf), 0);
+    ck_assert_int_eq(hti_catalog_decode_object(ID, bytes_of(&buf), &read, NULL), HTSTORE_ECORRUPT);
     hti_buf_release(&buf);
 }
 END_TEST
@@ -294,7 +302,7 @@ START_TEST(encoding_appends)
     ck_assert_int_eq(kind == HTI_CATALOG_STORE     ? hti_catalog_encode_store(&sample_store, &buf)
                      : kind == HTI_CATALOG_TOTALS  ? hti_catalog_encode_totals(&sample_totals, &buf)
                      : kind == HTI_CATALOG_GARBAGE ? hti_catalog_encode_garbage(&garbage, &buf)
-                                                   : hti_catalog_encode_table(&sample_tables[_i - 3], &buf),
+                                                   : hti_catalog_encode_object(&sample_tables[_i - 3], &buf),
                      0);
     ck_assert_uint_eq(buf.size, 6 + alone.size);
     ck_assert_mem_eq(buf.data + 6, alone.data, alone.size);
@@ -437,8 +445,8 @@ static int decode_changed_table(int sample, size_t at, uint64_t value, size_t si
     ck_assert_uint_le(at + size, buf.size - 8);
     hti_store_le64(bytes, value);
     memcpy(buf.data + at, bytes, size);
-    reseal(HTI_CATALOG_TABLE, ID, buf.data, buf.size);
-    rc = decode_copy(HTI_CATALOG_TABLE, ID, buf.data, buf.size, NULL);
+    reseal(HTI_CATALOG_OBJECT, ID, buf.data, buf.size);
+    rc = decode_copy(HTI_CATALOG_OBJECT, ID, buf.data, buf.size, NULL);
     hti_buf_release(&buf);
     return rc;
 }
@@ -582,7 +590,7 @@ START_TEST(without_memory_nothing_leaks)
     hti_buf_init(&out);
     hti_mem_test_fail(0, true);
     ck_assert_int_eq(hti_catalog_encode_store(&sample_store, &out), HTSTORE_ENOMEM);
-    ck_assert_int_eq(hti_catalog_encode_table(&sample_tables[0], &out), HTSTORE_ENOMEM);
+    ck_assert_int_eq(hti_catalog_encode_object(&sample_tables[0], &out), HTSTORE_ENOMEM);
     ck_assert_int_eq(hti_catalog_encode_totals(&sample_totals, &out), HTSTORE_ENOMEM);
     hti_mem_test_fail(UINT64_MAX, false);
     hti_buf_release(&out);
@@ -624,7 +632,7 @@ static void put_all(void)
     ck_assert_int_eq(hti_kv_begin(kv, &write, NULL), 0);
     ck_assert_int_eq(hti_catalog_put_garbage(write, &garbage, NULL), 0);
     ck_assert_int_eq(hti_catalog_put_totals(write, &sample_totals, NULL), 0);
-    ck_assert_int_eq(hti_catalog_put_table(write, &sample_tables[1], NULL), 0);
+    ck_assert_int_eq(hti_catalog_put_object(write, &sample_tables[1], NULL), 0);
     ck_assert_int_eq(hti_catalog_put_store(write, &sample_store, NULL), 0);
     ck_assert_int_eq(hti_kv_commit(write, NULL), 0);
 }
@@ -635,7 +643,7 @@ START_TEST(records_are_put_and_found_under_their_keys)
         enum hti_record_kind kind;
         uint64_t id;
     } expected[] = {
-        { HTI_CATALOG_STORE, 0 }, { HTI_CATALOG_TABLE, ID }, { HTI_CATALOG_TOTALS, ID }, { HTI_CATALOG_GARBAGE, 99 }
+        { HTI_CATALOG_STORE, 0 }, { HTI_CATALOG_OBJECT, ID }, { HTI_CATALOG_TOTALS, ID }, { HTI_CATALOG_GARBAGE, 99 }
     };
     struct hti_kv_bytes key, value;
     struct hti_store_record store;
@@ -692,7 +700,7 @@ START_TEST(a_put_without_memory_can_be_repeated)
     ck_assert_int_eq(hti_kv_begin(kv, &write, NULL), 0);
     hti_mem_test_fail(0, true);
     ck_assert_int_eq(hti_catalog_put_store(write, &sample_store, &error), HTSTORE_ENOMEM);
-    ck_assert_int_eq(hti_catalog_put_table(write, &sample_tables[0], &error), HTSTORE_ENOMEM);
+    ck_assert_int_eq(hti_catalog_put_object(write, &sample_tables[0], &error), HTSTORE_ENOMEM);
     hti_mem_test_fail(UINT64_MAX, false);
     hti_kv_abort(write);
     put_all();

@@ -37,9 +37,11 @@ static void tear_down(void)
 
 static void add_table(uint64_t id, const struct hti_row_type *type)
 {
-    struct hti_table_record record = {
-        .id = id, .flags = HTSTORE_ANONYMOUS, .key_dtype = type->key_dtype, .value_dtype = type->value_dtype
-    };
+    struct hti_object_record record = { .kind = HTSTORE_KIND_TABLE,
+                                        .id = id,
+                                        .flags = HTSTORE_ANONYMOUS,
+                                        .key_dtype = type->key_dtype,
+                                        .value_dtype = type->value_dtype };
     struct hti_core *core;
 
     record.value_shape.rank = 1;

@@ -139,13 +139,14 @@ static const struct hti_totals_record totals_record = {
 };
 static uint8_t default_value[] = { 0, 0, 0, 0, 0, 0, 0x80, 0x3F };
 static char table_name[] = "words";
-static const struct hti_table_record table_record = { .id = TABLE_ID,
-                                                      .name = table_name,
-                                                      .key_dtype = HTSTORE_STRING,
-                                                      .value_dtype = HTSTORE_FLOAT32,
-                                                      .value_shape = { 1, { 2 } },
-                                                      .default_value = default_value,
-                                                      .default_size = sizeof default_value };
+static const struct hti_object_record table_record = { .id = TABLE_ID,
+                                                       .kind = HTSTORE_KIND_TABLE,
+                                                       .name = table_name,
+                                                       .key_dtype = HTSTORE_STRING,
+                                                       .value_dtype = HTSTORE_FLOAT32,
+                                                       .value_shape = { 1, { 2 } },
+                                                       .default_value = default_value,
+                                                       .default_size = sizeof default_value };
 
 static void make_catalog_record(struct vector *v, int kind)
 {
@@ -156,8 +157,8 @@ static void make_catalog_record(struct vector *v, int kind)
     hti_buf_init(&buf);
     if (kind == HTI_CATALOG_STORE)
         rc = hti_catalog_encode_store(&store_record, &buf);
-    else if (kind == HTI_CATALOG_TABLE)
-        rc = hti_catalog_encode_table(&table_record, &buf);
+    else if (kind == HTI_CATALOG_OBJECT)
+        rc = hti_catalog_encode_object(&table_record, &buf);
     else if (kind == HTI_CATALOG_TOTALS)
         rc = hti_catalog_encode_totals(&totals_record, &buf);
     else
@@ -304,11 +305,11 @@ static const struct {
     { "remove-strings", make_op, 2 },
     { "clear", make_op, 3 },
     { "catalog-key-store", make_catalog_key, HTI_CATALOG_STORE },
-    { "catalog-key-table", make_catalog_key, HTI_CATALOG_TABLE },
+    { "catalog-key-table", make_catalog_key, HTI_CATALOG_OBJECT },
     { "catalog-key-totals", make_catalog_key, HTI_CATALOG_TOTALS },
     { "catalog-key-garbage", make_catalog_key, HTI_CATALOG_GARBAGE },
     { "catalog-store", make_catalog_record, HTI_CATALOG_STORE },
-    { "catalog-table", make_catalog_record, HTI_CATALOG_TABLE },
+    { "catalog-table", make_catalog_record, HTI_CATALOG_OBJECT },
     { "catalog-totals", make_catalog_record, HTI_CATALOG_TOTALS },
     { "catalog-garbage", make_catalog_record, HTI_CATALOG_GARBAGE },
     { "key-int64-minus-1", make_key, 0 },
@@ -493,7 +494,7 @@ END_TEST
 START_TEST(the_catalogue_of_the_page_is_read)
 {
     struct hti_store_record store;
-    struct hti_table_record table;
+    struct hti_object_record table;
     struct hti_totals_record totals;
     struct hti_garbage_record garbage;
     struct vector v;
@@ -502,9 +503,9 @@ START_TEST(the_catalogue_of_the_page_is_read)
     ck_assert_int_eq(hti_catalog_decode_store((struct hti_kv_bytes){ v.bytes, v.size }, &store, NULL), 0);
     ck_assert(store.clean && !store.flushing && store.applied_lsn == 7 && store.first_segment == SEGMENT_NUMBER);
     find_vector("catalog-table", &v);
-    ck_assert_int_eq(hti_catalog_decode_table(TABLE_ID, (struct hti_kv_bytes){ v.bytes, v.size }, &table, NULL), 0);
+    ck_assert_int_eq(hti_catalog_decode_object(TABLE_ID, (struct hti_kv_bytes){ v.bytes, v.size }, &table, NULL), 0);
     ck_assert_str_eq(table.name, "words");
-    hti_table_record_release(&table);
+    hti_object_record_release(&table);
     find_vector("catalog-totals", &v);
     ck_assert_int_eq(hti_catalog_decode_totals(TABLE_ID, (struct hti_kv_bytes){ v.bytes, v.size }, &totals, NULL), 0);
     ck_assert_uint_eq(totals.database, 8);

@@ -348,7 +348,7 @@ static void name_database(char name[18])
 START_TEST(tables_whose_description_is_gone_are_lost_and_the_others_whole)
 {
     struct ruin_image *image = ruin_make_many();
-    ruin_spoil_catalog_leaf(1, 60);
+    ruin_spoil_catalog_leaf(1, 59);
     RECOVERED(1);
     struct ruin_image *saved = ruin_image_of_saved();
     ck_assert_msg(saved->n > RUIN_N_MANY / 4 && saved->n < RUIN_N_MANY, "%zu tables are left", saved->n);
@@ -365,7 +365,7 @@ END_TEST
 START_TEST(rows_are_found_without_totals)
 {
     struct ruin_image *image = ruin_make_many();
-    ruin_spoil_catalog_leaf(2, 60);
+    ruin_spoil_catalog_leaf(2, 59);
     RECOVERED(1);
     ruin_same_image(image, ruin_image_of_saved());
     ck_assert_uint_eq(ruin_report.n_lost_tables, 0);
@@ -526,14 +526,15 @@ static int put_twin(struct hti_kv_write *write, struct htstore_error *error)
 {
     char name[] = "ints";
     uint8_t zero[8] = { 0 };
-    struct hti_table_record twin = { .id = 1000,
-                                     .name = name,
-                                     .key_dtype = HTSTORE_INT64,
-                                     .value_dtype = HTSTORE_INT64,
-                                     .default_value = zero,
-                                     .default_size = sizeof zero };
+    struct hti_object_record twin = { .id = 1000,
+                                      .kind = HTSTORE_KIND_TABLE,
+                                      .name = name,
+                                      .key_dtype = HTSTORE_INT64,
+                                      .value_dtype = HTSTORE_INT64,
+                                      .default_value = zero,
+                                      .default_size = sizeof zero };
     struct hti_totals_record totals = { .id = 1000 };
-    int result = hti_catalog_put_table(write, &twin, error);
+    int result = hti_catalog_put_object(write, &twin, error);
     return result ? result : hti_catalog_put_totals(write, &totals, error);
 }
 
