@@ -65,6 +65,7 @@ struct hti_snap_graph {
     struct hti_snap_node *nodes; /* owned */
     uint32_t n_nodes;
     uint32_t node_capacity;
+    uint32_t last_parent; /* of the edge added last */
     struct hti_snap_edge *edges; /* owned; those of a node are neighbours, in order */
     uint64_t n_edges;
     uint64_t edge_capacity;
@@ -103,6 +104,7 @@ int hti_snap_graph_find(const struct hti_snap_graph *graph, uint32_t node, const
 /* The type of the rows of a table or variable. */
 void hti_snap_node_row_type(const struct hti_snap_node *node, struct hti_row_type *type);
 
+/* Paths: of graphs that were encoded or decoded. */
 /* Append the first path to a node, as bytes: "(root).m.b". Not escaped. HTSTORE_ENOMEM. */
 int hti_snap_graph_path(const struct hti_snap_graph *graph, uint32_t node, struct hti_buf *out);
 /* Append it as files have it: names joined by '/', in each '.' as "..", '/' as ".S". Empty for the root. HTSTORE_ENOMEM. */
