@@ -7,12 +7,12 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
-#include <zstd.h>
 
 #include "commit.h"
 #include "create.h"
 #include "file.h"
 #include "flush.h"
+#include "frame.h"
 #include "kvfile.h"
 #include "mem.h"
 #include "objects.h"
@@ -626,7 +626,7 @@ static void make_build_info(void)
     const unsigned xxhash = hti_hash_version();
 
     snprintf(build_info, sizeof build_info, "%s, libzstd %s, libxxhash %u.%u.%u; store format %u, journal format %u",
-             hti_kv_version(), ZSTD_versionString(), xxhash / 10000, xxhash / 100 % 100, xxhash % 100,
+             hti_kv_version(), hti_frame_version(), xxhash / 10000, xxhash / 100 % 100, xxhash % 100,
              HTI_STORE_VERSION, HTI_SEGMENT_VERSION);
 }
 
