@@ -52,6 +52,7 @@ struct hti_snap_header {
 struct hti_snap_piece { /* head of a piece of the graph record */
     struct hti_hash128 id;
     uint32_t number; /* from 0 */
+    uint32_t n_pieces;
     uint32_t plain_size;
     uint32_t stored_size;
     uint64_t plain_hash; /* XXH3-64 */
@@ -141,11 +142,11 @@ int hti_snap_encode_list(enum hti_snap_list_kind kind, uint64_t first, const uin
 uint64_t hti_snap_chain(uint64_t chain, const uint8_t entry[HTI_SNAP_ENTRY_SIZE]);
 
 /*
- * The size of the header frame, from its first 16 bytes: 0 if this is no snapshot, or the size is out of range.
+ * The size of the header frame, from its first 16 bytes. 0; HTSTORE_EFORMAT (no magic), HTSTORE_ECORRUPT (out of range).
  */
-uint32_t hti_snap_header_size(const uint8_t start[16]);
+int hti_snap_header_size(const uint8_t start[16], uint32_t *size);
 /*
- * Decode a header of hti_snap_header_size() bytes. 0; HTSTORE_EFORMAT (no magic), HTSTORE_ECORRUPT, HTSTORE_EVERSION (intact, but
+ * Decode a header of hti_snap_header_size() bytes. 0; HTSTORE_ECORRUPT, HTSTORE_EVERSION (intact, but
  * of a newer version or with features unknown here: only `version` and the masks are set).
  */
 int hti_snap_decode_header(const uint8_t *data, uint32_t size, struct hti_snap_header *header);
@@ -168,6 +169,8 @@ struct hti_snap_list {
 uint32_t hti_snap_list_size(const uint8_t start[24]);
 bool hti_snap_decode_list(const uint8_t *data, uint32_t size, uint64_t binding, struct hti_snap_list *list);
 
+/* Are kind, node, row count and sizes in range? */
+bool hti_snap_block_is_valid(const struct hti_snap_block *block);
 /* The checksum that an intact block head has. */
 uint64_t hti_snap_head_checksum(const uint8_t data[HTI_SNAP_BLOCK_HEAD_SIZE]);
 

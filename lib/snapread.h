@@ -34,7 +34,7 @@ uint64_t hti_snapread_position(const struct hti_snapread *reader); /* bytes read
 /*
  * The next block in file order. 0: *block is set and *frame holds its Zstandard frame (replaced), whose stored_hash is verified. 1: all
  * blocks were read and index, totals, trailer and length agree with them, and nothing follows. Negative: HTSTORE_ECORRUPT,
- * HTSTORE_EIO, HTSTORE_ENOMEM; the reader stays where it is and fails again.
+ * HTSTORE_EIO, HTSTORE_ENOMEM; later calls fail in the same way.
  */
 int hti_snapread_next(struct hti_snapread *reader, struct hti_snap_block *block, struct hti_buf *frame,
                       struct htstore_error *error);

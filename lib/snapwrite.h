@@ -25,7 +25,7 @@ int hti_snapwrite_begin(int fd, const char *path, const struct hti_snap_graph *g
 /*
  * Write a block: `frame` is one Zstandard frame of block->stored_size bytes that decompresses to block->plain_size bytes. kind, node,
  * number, n_rows, sizes and plain_hash must be set. Nodes come in ascending order, blocks of a node by number from 0;
- * only nodes with HTI_SNAP_HAS_CONTENTS have any. HTSTORE_EINVAL for a block at the wrong place or out of range, HTSTORE_ECORRUPT for more
+ * only nodes with HTI_SNAP_HAS_CONTENTS have any. HTSTORE_EINVAL for a block out of range, HTSTORE_ECORRUPT for one at the wrong place, or for more
  * or fewer rows than the graph says; the first error is that of all later calls.
  */
 int hti_snapwrite_block(struct hti_snapwrite *writer, const struct hti_snap_block *block, const void *frame,
