@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <linux/magic.h>
+#include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -140,6 +141,50 @@ int hti_file_writev_at(int fd, struct iovec *iov, int n_iov, uint64_t offset, ui
     }
     if (written)
         *written = done;
+    return result;
+}
+
+/* After a call that returned -1: 0 if it is to be repeated, else errno. */
+static int wait_for_stream(int fd, short events)
+{
+    struct pollfd poller = { .fd = fd, .events = events };
+
+    if (errno == EINTR)
+        return 0;
+    if (errno != EAGAIN && errno != EWOULDBLOCK)
+        return errno;
+    return poll(&poller, 1, -1) < 0 && errno != EINTR ? errno : 0;
+}
+
+int hti_file_stream_writev(int fd, struct iovec *iov, int n_iov)
+{
+    skip_bytes(&iov, &n_iov, 0);
+    while (n_iov > 0) {
+        const ssize_t n = writev(fd, iov, n_iov < IOV_MAX ? n_iov : IOV_MAX);
+        const int failed = n < 0 ? wait_for_stream(fd, POLLOUT) : 0;
+        if (failed || n == 0)
+            return failed ? failed : EIO;
+        if (n > 0)
+            skip_bytes(&iov, &n_iov, (size_t)n);
+    }
+    return 0;
+}
+
+int hti_file_stream_read(int fd, void *data, size_t size, size_t *got)
+{
+    size_t done = 0;
+    int result = 0;
+
+    while (done < size && result == 0) {
+        const ssize_t n = read(fd, (uint8_t *)data + done, size - done);
+        if (n == 0)
+            break;
+        if (n < 0)
+            result = wait_for_stream(fd, POLLIN);
+        else
+            done += (size_t)n;
+    }
+    *got = done;
     return result;
 }
 

@@ -23,6 +23,9 @@ int hti_file_read_at(int fd, void *data, size_t size, uint64_t offset, size_t *g
 int hti_file_write_at(int fd, const void *data, size_t size, uint64_t offset);
 /* Write all vectors at offset. `written` (may be NULL) tells how many bytes went out, also after an error. Changes iov. */
 int hti_file_writev_at(int fd, struct iovec *iov, int n_iov, uint64_t offset, uint64_t *written);
+/* Write all vectors, or read, where the descriptor stands: pipes too. They wait if it does not block. writev changes iov. */
+int hti_file_stream_writev(int fd, struct iovec *iov, int n_iov);
+int hti_file_stream_read(int fd, void *data, size_t size, size_t *got);
 int hti_file_fill_zero(int fd, uint64_t offset, uint64_t size); /* writes zeros: blocks really allocated */
 int hti_file_datasync(int fd); /* never retried after an error, not even EINTR */
 int hti_file_sync(int fd);
