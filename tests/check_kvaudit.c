@@ -205,7 +205,7 @@ START_TEST(every_state_that_lmdb_commits_is_sound)
     MDB_env *env = open_env();
     MDB_txn *reader = NULL;
     int fd = open_data();
-    for (int i = 0; i < 250; i++) {
+    for (int i = 0; i < 300; i++) {
         commit_random(env);
         /* What a reader holds back makes long lists of free pages. */
         if (i % 40 == 10)
