@@ -1,5 +1,5 @@
 /*
- * fuzz_kvfile: the check before LMDB maps a file, and the page walker, over any bytes: once as a whole file, and once as
+ * fuzz_kvfile: the check before LMDB maps a file, the page walker and the audit, over any bytes: once as a whole file, and once as
  * changes to a small valid one (four bytes each: offset u16, kind, value), so that mere chance gets past the metas.
  */
 #include "kvfile.h"
@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "kv_image.h"
+#include "kvaudit.h"
 #include "kvwalk.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -40,6 +41,22 @@ static void take_bad(void *user, uint64_t page, const char *reason)
     sum->n_bad += reason[0] != '\0';
 }
 
+static int take_finding(void *user, const struct hti_kvaudit_finding *finding)
+{
+    struct sum *sum = user;
+    sum->n_bad += finding->reason[0] != '\0';
+    return 0;
+}
+
+static void audit_file(const struct hti_kvpage_file *file)
+{
+    struct sum sum = { 0, 0, 0 };
+    const struct hti_kvaudit_options options = { .finding = take_finding, .user = &sum };
+    struct hti_kvaudit_totals totals;
+    if (hti_kvaudit_run(file, &options, &totals, NULL) == 0 && totals.n_findings != sum.n_bad)
+        abort();
+}
+
 static void read_trees(int fd, bool skip_newest, struct sum *sum)
 {
     static const char *const names[] = { "rows", "more", "nothing" };
@@ -50,6 +67,7 @@ static void read_trees(int fd, bool skip_newest, struct sum *sum)
     for (unsigned i = 0; i < sizeof names / sizeof *names; i++)
         if (hti_kvwalk_find_tree(file, names[i], &tree, take_bad, sum, NULL) == 0)
             (void)hti_kvwalk_walk(file, &tree, take_entry, take_bad, sum, NULL);
+    audit_file(&file->file);
     hti_kvwalk_close(file);
 }
 

@@ -51,6 +51,9 @@ static void decode_tree(const uint8_t *raw, struct hti_kvpage_tree *tree)
 {
     tree->flags = hti_load_le16(raw + 4);
     tree->depth = hti_load_le16(raw + 6);
+    tree->n_branch_pages = hti_load_le64(raw + 8);
+    tree->n_leaf_pages = hti_load_le64(raw + 16);
+    tree->n_overflow_pages = hti_load_le64(raw + 24);
     tree->n_entries = hti_load_le64(raw + 32);
     tree->root = hti_load_le64(raw + 40);
 }
@@ -296,6 +299,44 @@ const char *hti_kvpage_find_entry(const uint8_t *data, uint32_t page_size, unsig
     node->stored_size += node->flags == HTI_KVPAGE_BIG ? 8 : node->value_size;
     size_t room = page_size - (size_t)(node->key - NODE_HEADER_SIZE - data);
     return node->stored_size > room ? "a value lies outside of it" : NULL;
+}
+
+static bool is_start(const uint8_t *starts, size_t at)
+{
+    return starts[at / 16] >> (at / 2 % 8) & 1;
+}
+
+/* Behind the last of the entries that lie one behind the other from `at` on, so many of them. */
+static size_t skip_entries(const uint8_t *data, uint32_t page_size, size_t at, const uint8_t *starts, unsigned *count)
+{
+    for (*count = 0; at < page_size && is_start(starts, at); ++*count) {
+        const uint8_t *raw = data + at;
+        size_t size = NODE_HEADER_SIZE + (size_t)hti_load_le16(raw + 6);
+        if (!hti_kvpage_is_branch(data))
+            size += hti_load_le16(raw + 4) == HTI_KVPAGE_BIG ? 8 : hti_load_le32(raw);
+        at += (size + 1) & ~(size_t)1;
+    }
+    return at;
+}
+
+const char *hti_kvpage_check_filling(const uint8_t *data, uint32_t page_size)
+{
+    uint8_t starts[MAX_PAGE_SIZE / 2 / 8]; /* a bit for each even offset */
+    unsigned n_nodes = hti_kvpage_count_nodes(data), n_found;
+    struct hti_kvpage_node node;
+
+    memset(starts, 0, page_size / 16);
+    for (unsigned i = 0; i < n_nodes; i++) {
+        const char *fault = hti_kvpage_is_branch(data) ? hti_kvpage_find_node(data, page_size, i, &node)
+                                                       : hti_kvpage_find_entry(data, page_size, i, &node);
+        if (fault)
+            return fault;
+        size_t at = (size_t)(node.key - data) - NODE_HEADER_SIZE;
+        starts[at / 16] = (uint8_t)(starts[at / 16] | 1u << (at / 2 % 8));
+    }
+    /* Each start is that of a sound entry. With one that comes twice, or overlaps, fewer are found than there are. */
+    size_t end = skip_entries(data, page_size, hti_load_le16(data + 14), starts, &n_found);
+    return end != page_size || n_found != n_nodes ? "its entries overlap, or leave gaps" : NULL;
 }
 
 const char *hti_kvpage_load_tree(const struct hti_kvpage_file *file, const struct hti_kvpage_node *node,

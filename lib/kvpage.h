@@ -21,7 +21,10 @@
 /* A tree as a meta page, or a record in the main tree, describes it. */
 struct hti_kvpage_tree {
     uint64_t root; /* page number; HTI_KVPAGE_NONE = empty */
-    uint64_t n_entries; /* as recorded */
+    uint64_t n_entries; /* as recorded, like the pages */
+    uint64_t n_branch_pages;
+    uint64_t n_leaf_pages;
+    uint64_t n_overflow_pages; /* of big values */
     uint16_t depth;
     uint16_t flags;
 };
@@ -96,6 +99,8 @@ int hti_kvpage_read(const struct hti_kvpage_file *file, uint64_t page, void *dat
 
 /* A branch or leaf. Its header is enough. */
 const char *hti_kvpage_check(const uint8_t *data, uint64_t page, uint32_t page_size);
+/* Do the entries of a page that passed fill its end, one behind the other? LMDB never leaves gaps. */
+const char *hti_kvpage_check_filling(const uint8_t *data, uint32_t page_size);
 /* The header of the first page of a big value that needs `n_pages`. */
 const char *hti_kvpage_check_value(const struct hti_kvpage_file *file, const uint8_t *header, uint64_t first,
                                    uint64_t n_pages);

@@ -39,6 +39,13 @@ typedef void (*hti_kvwalk_bad_fn)(void *user, uint64_t page, const char *reason)
  * HTSTORE_EFORMAT, HTSTORE_EVERSION, HTSTORE_EIO, HTSTORE_ENOMEM. `fd` is borrowed.
  */
 int hti_kvwalk_open(int fd, bool skip_newest, const char *path, struct hti_kvwalk **walk, struct htstore_error *error);
+/*
+ * Start a walk on the state of this transaction, which the caller's read transaction pins: its pages stay as long as that
+ * is open. 1 = the file tells of newer states only (begin a new read transaction, and try again). HTSTORE_ECORRUPT and the
+ * others as above.
+ */
+int hti_kvwalk_open_at(int fd, uint64_t txn_id, const char *path, struct hti_kvwalk **walk,
+                       struct htstore_error *error);
 void hti_kvwalk_close(struct hti_kvwalk *walk);
 uint64_t hti_kvwalk_txn_id(const struct hti_kvwalk *walk);
 
@@ -56,5 +63,42 @@ int hti_kvwalk_list_trees(struct hti_kvwalk *walk, hti_kvwalk_tree_fn tree, hti_
 /* Every entry of a tree. 0 when done (also with bad pages), the callback's value if it stopped, HTSTORE_EIO, HTSTORE_ENOMEM. */
 int hti_kvwalk_walk(struct hti_kvwalk *walk, const struct hti_kvpage_tree *tree, hti_kvwalk_entry_fn entry,
                     hti_kvwalk_bad_fn bad, void *user, struct htstore_error *error);
+
+/* --- entry by entry --- */
+
+struct hti_kvwalk_cursor;
+
+struct hti_kvwalk_options { /* zeros are defaults */
+    hti_kvwalk_bad_fn bad; /* NULL: a bad page is an error */
+    void *user; /* for `bad` */
+    size_t max_value; /* larger values outside their leaf are not read; 0 = all are */
+    bool trees; /* records of databases are entries, too; else they are bad */
+};
+
+struct hti_kvwalk_entry {
+    const uint8_t *key;
+    size_t key_size;
+    const uint8_t *value; /* NULL: not read, since it is larger than max_value */
+    size_t value_size;
+    uint64_t value_page; /* where it begins, for hti_kvwalk_read_value(); 0: it lies in the leaf */
+    uint64_t page; /* the leaf */
+    bool is_tree; /* the value is the record of a database */
+};
+
+/* `walk` must outlive the cursor; `options` may be NULL. HTSTORE_ENOMEM. */
+int hti_kvwalk_cursor_open(struct hti_kvwalk *walk, const struct hti_kvpage_tree *tree,
+                           const struct hti_kvwalk_options *options, struct hti_kvwalk_cursor **cursor,
+                           struct htstore_error *error);
+/*
+ * The next entry, in the same order and after the same checks as above. Its memory is valid until the next call. 1 = no
+ * more. HTSTORE_ECORRUPT (a bad page: number and reason in the sentence, path and offset set), HTSTORE_EIO, HTSTORE_ENOMEM; nothing comes
+ * after an error.
+ */
+int hti_kvwalk_cursor_next(struct hti_kvwalk_cursor *cursor, struct hti_kvwalk_entry *entry,
+                           struct htstore_error *error);
+void hti_kvwalk_cursor_close(struct hti_kvwalk_cursor *cursor); /* NULL is allowed */
+/* Read `size` bytes at `offset` of a value that an entry left out. HTSTORE_ECORRUPT (the file ends before), HTSTORE_EIO. */
+int hti_kvwalk_read_value(struct hti_kvwalk *walk, uint64_t page, uint64_t offset, void *data, size_t size,
+                          struct htstore_error *error);
 
 #endif
