@@ -11,6 +11,7 @@
 #define STORE_MAGIC 0x54535448u /* "HTST" */
 #define FLAG_CLEAN 1u
 #define FLAG_FLUSHING 2u
+#define FLAG_INCOMPLETE 4u
 #define NAME_DIGEST_SIZE 16
 
 /* What a record of each kind may hold, by enum htstore_kind. */
@@ -129,7 +130,8 @@ static int malformed(uint64_t id, struct htstore_error *error)
 int hti_catalog_encode_store(const struct hti_store_record *record, struct hti_buf *out)
 {
     const size_t start = out->size;
-    const uint32_t flags = (record->clean ? FLAG_CLEAN : 0) | (record->flushing ? FLAG_FLUSHING : 0);
+    const uint32_t flags = (record->clean ? FLAG_CLEAN : 0) | (record->flushing ? FLAG_FLUSHING : 0) |
+                           (record->incomplete ? FLAG_INCOMPLETE : 0);
     int rc = hti_buf_append_u32(out, STORE_MAGIC);
 
     rc = rc ? rc : hti_buf_append_u32(out, HTI_STORE_VERSION);
@@ -186,11 +188,12 @@ int hti_catalog_decode_store(struct hti_kv_bytes value, struct hti_store_record 
     record->session = hti_reader_u64(&reader);
     record->first_segment = hti_reader_u64(&reader);
     flags = hti_reader_u32(&reader);
-    if (!hti_reader_ok(&reader) || hti_reader_left(&reader) != 0 || (flags & ~(FLAG_CLEAN | FLAG_FLUSHING)) || !id)
+    if (!hti_reader_ok(&reader) || hti_reader_left(&reader) != 0 || (flags & ~(FLAG_CLEAN | FLAG_FLUSHING | FLAG_INCOMPLETE)) || !id)
         return malformed(0, error);
     memcpy(record->store_id, id, sizeof record->store_id);
     record->clean = flags & FLAG_CLEAN;
     record->flushing = flags & FLAG_FLUSHING;
+    record->incomplete = flags & FLAG_INCOMPLETE;
     return 0;
 }
 

@@ -25,6 +25,7 @@ struct hti_store_record {
     uint64_t session; /* counts opens by an owner */
     uint64_t first_segment; /* journal segments of this session have this number or a higher one */
     bool clean; /* closed: the journal holds nothing that LMDB lacks */
+    bool incomplete; /* salvaged with losses: not all that once was */
     bool flushing; /* between the transactions of a flush: the rows are no prefix of history */
 };
 

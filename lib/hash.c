@@ -12,6 +12,7 @@
 #include <xxhash.h>
 
 #include "bytes.h"
+#include "mem.h"
 
 #define ROW_SEED UINT64_C(0x68747374726f7731)
 #define MIX_HIGH UINT64_C(0x9E3779B97F4A7C15)
@@ -64,6 +65,47 @@ struct hti_hash128 hti_hash_row(const void *key, size_t key_size, const void *va
     if (value_size > 0)
         memcpy(row + KEY_SIZE_SIZE + key_size, value, value_size);
     return from_xxh(XXH3_128bits_withSeed(row, KEY_SIZE_SIZE + key_size + value_size, ROW_SEED));
+}
+
+struct hti_row_hasher {
+    XXH3_state_t *state;
+};
+
+struct hti_row_hasher *hti_row_hasher_new(size_t key_size)
+{
+    struct hti_row_hasher *hasher = hti_mem_alloc(sizeof *hasher);
+    uint8_t head[KEY_SIZE_SIZE];
+
+    if (!hasher)
+        return NULL;
+    hasher->state = XXH3_createState();
+    if (!hasher->state) {
+        hti_mem_free(hasher);
+        return NULL;
+    }
+    hti_store_le32(head, (uint32_t)key_size);
+    (void)XXH3_128bits_reset_withSeed(hasher->state, ROW_SEED);
+    (void)XXH3_128bits_update(hasher->state, head, sizeof head);
+    return hasher;
+}
+
+void hti_row_hasher_add(struct hti_row_hasher *hasher, const void *data, size_t size)
+{
+    if (size > 0)
+        (void)XXH3_128bits_update(hasher->state, data, size);
+}
+
+struct hti_hash128 hti_row_hasher_result(const struct hti_row_hasher *hasher)
+{
+    return from_xxh(XXH3_128bits_digest(hasher->state));
+}
+
+void hti_row_hasher_free(struct hti_row_hasher *hasher)
+{
+    if (!hasher)
+        return;
+    (void)XXH3_freeState(hasher->state);
+    hti_mem_free(hasher);
 }
 
 uint32_t hti_hash_row_checksum(struct hti_hash128 row, uint64_t table_id)

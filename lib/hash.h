@@ -21,6 +21,13 @@ struct hti_hash128 hti_hash128(const void *data, size_t size);
  */
 struct hti_hash128 hti_hash_row(const void *key, size_t key_size, const void *value, size_t value_size);
 
+/* The same of a row whose key and value come in parts. new: NULL = no memory. */
+struct hti_row_hasher;
+struct hti_row_hasher *hti_row_hasher_new(size_t key_size);
+void hti_row_hasher_add(struct hti_row_hasher *hasher, const void *data, size_t size);
+struct hti_hash128 hti_row_hasher_result(const struct hti_row_hasher *hasher);
+void hti_row_hasher_free(struct hti_row_hasher *hasher);
+
 /*
  * Row checksum: 32 bits of the row hash bound to a table:
  * x = low ^ (high * 0x9E3779B97F4A7C15) ^ (table_id * 0xD6E8FEB86659FD93); x ^= x >> 32; x *= 0xD6E8FEB86659FD93;

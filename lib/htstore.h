@@ -1630,6 +1630,660 @@ HTSTORE_API int htstore_mapping_walk(struct htstore_mapping *mapping, uint32_t a
                                      const uint64_t **ids, uint64_t *n, struct htstore_error *error);
 
 /* ---------------------------------------------------------------------------------------------------------------- */
+/* Checkpoints: everything reachable from a root, as of one instant, in one file                                      */
+/* ---------------------------------------------------------------------------------------------------------------- */
+
+/**
+ * Told now and then how far a long operation has come.
+ *
+ * @param user   [in] as given with the function
+ * @param phase  [in] what is being done, such as "save"; valid during the call
+ * @param done   [in] rows so far
+ * @param total  [in] rows in all; 0 = not known
+ * @return 0 to go on; anything else stops the operation with HTSTORE_ECANCELED and leaves everything as before
+ */
+typedef int (*htstore_progress_fn)(void *user, const char *phase, uint64_t done, uint64_t total);
+
+/** Bits of htstore_snapshot_options.flags. */
+#define HTSTORE_ALL_CONTENTS 0x01u /**< writing: also the rows of tables with HTSTORE_NO_CHECKPOINT */
+#define HTSTORE_REPLACE 0x02u /**< writing: an existing file is replaced, atomically; else it is HTSTORE_EEXIST */
+
+/** How snapshots are written and read. Zero in a field means its default. Fields are only ever appended. */
+struct htstore_snapshot_options {
+    uint32_t size; /**< sizeof (struct htstore_snapshot_options) */
+    uint32_t flags; /**< HTSTORE_ALL_CONTENTS … */
+    uint32_t threads; /**< beside the caller's; default: one for each processor; at most 4 */
+    int32_t level; /**< of Zstandard, 1 to 19; default 1 */
+    htstore_progress_fn progress; /**< NULL: none. Called in the caller's thread */
+    void *progress_user;
+};
+
+struct htstore_checkpoint;
+
+/** What a checkpoint object saves. The objects must stay open while it is. */
+struct htstore_checkpoint_options {
+    uint32_t size; /**< sizeof (struct htstore_checkpoint_options) */
+    uint32_t flags; /**< 0 */
+    struct htstore_mapping *root; /**< NULL: the root is the list of `entries` or, without any, the root namespace */
+    const struct htstore_entry *entries; /**< the root, taken in ascending order of keys; or added to `root` */
+    uint64_t n_entries;
+};
+
+/**
+ * Make a checkpoint object: a root, and a counter of its saves, from 0.
+ *
+ * @param store       [in]  open store
+ * @param options     [in]  NULL: the root is the store's root namespace
+ * @param checkpoint  [out] close it with htstore_checkpoint_close()
+ * @param error       [out] may be NULL
+ * @return 0, or HTSTORE_EEXIST (a key twice with two objects; a key that `root` has with another object), HTSTORE_ETYPE (a key
+ *         is not text), HTSTORE_EINVAL, HTSTORE_ENOMEM
+ * @par Threads
+ * Any number at once.
+ * @since 0.1
+ */
+HTSTORE_API int htstore_checkpoint_new(struct htstore *store, const struct htstore_checkpoint_options *options,
+                                       struct htstore_checkpoint **checkpoint, struct htstore_error *error);
+
+/**
+ * Close a checkpoint object. NULL does nothing.
+ *
+ * @param checkpoint  [in] the object; not usable afterwards, unless HTSTORE_EBUSY was returned
+ * @param error       [out] may be NULL
+ * @return 0, or HTSTORE_EBUSY (a status of htstore_checkpoint_restore() or a manager still uses it)
+ * @par Threads
+ * Not while another thread uses it.
+ * @since 0.1
+ */
+HTSTORE_API int htstore_checkpoint_close(struct htstore_checkpoint *checkpoint, struct htstore_error *error);
+
+/**
+ * How often it was saved: the number of the last save, or what the last restore found in its file.
+ *
+ * @param checkpoint  [in] open checkpoint object
+ * @return the counter; -1 for a bad handle
+ * @par Errors
+ * None.
+ * @par Threads
+ * Any number at once.
+ * @since 0.1
+ */
+HTSTORE_API int64_t htstore_checkpoint_save_counter(const struct htstore_checkpoint *checkpoint);
+
+/**
+ * Save to PREFIX-N, N being the save counter after it was incremented. Flushes first.
+ *
+ * The contents are those of one instant, for all objects; writers go on meanwhile. The file is written under another name,
+ * synced and renamed: it exists whole, or not at all. If anything fails the counter is as before.
+ *
+ * @param checkpoint  [in]  open checkpoint object of an owned store
+ * @param prefix      [in]  path, without the number
+ * @param options     [in]  may be NULL
+ * @param arena       [in]  holds the path until it is reset or freed; may be NULL with path
+ * @param path        [out] of the file; memory of the arena; may be NULL
+ * @param error       [out] may be NULL
+ * @return 0, or HTSTORE_EEXIST, HTSTORE_ENOTFOUND (no such folder), HTSTORE_EREADONLY, HTSTORE_ECORRUPT (the store is damaged: nothing
+ *         is left of the file), HTSTORE_ECANCELED, HTSTORE_EIO, HTSTORE_ENOSPC, HTSTORE_ENOMEM, HTSTORE_EINVAL, otherwise as
+ *         htstore_flush()
+ * @par Threads
+ * Any number at once; saves of one store take turns.
+ * @since 0.1
+ */
+HTSTORE_API int htstore_checkpoint_save(struct htstore_checkpoint *checkpoint, const char *prefix,
+                                        const struct htstore_snapshot_options *options, struct htstore_arena *arena,
+                                        const char **path, struct htstore_error *error);
+
+/**
+ * Write a snapshot to this path. Neither numbers nor counts. On a read-only store: of the state that it sees.
+ *
+ * @param checkpoint  [in]  open checkpoint object
+ * @param path        [in]  of the file
+ * @param options     [in]  may be NULL
+ * @param error       [out] may be NULL
+ * @return 0, or as htstore_checkpoint_save()
+ * @par Threads
+ * Any number at once; saves of one store take turns.
+ * @since 0.1
+ */
+HTSTORE_API int htstore_checkpoint_write(struct htstore_checkpoint *checkpoint, const char *path,
+                                         const struct htstore_snapshot_options *options, struct htstore_error *error);
+
+/**
+ * Write a snapshot to a file descriptor, such as a pipe. Nothing is synced; a reader knows by the footer that it is whole.
+ *
+ * @param checkpoint  [in]  open checkpoint object
+ * @param fd          [in]  open for writing; borrowed
+ * @param options     [in]  may be NULL
+ * @param error       [out] may be NULL
+ * @return 0, or as htstore_checkpoint_save(); HTSTORE_EIO with sys_errno EPIPE if the reader is gone (SIGPIPE is the caller's
+ *         affair)
+ * @par Threads
+ * Any number at once; saves of one store take turns.
+ * @since 0.1
+ */
+HTSTORE_API int htstore_checkpoint_write_fd(struct htstore_checkpoint *checkpoint, int fd,
+                                            const struct htstore_snapshot_options *options,
+                                            struct htstore_error *error);
+
+struct htstore_restore;
+
+/**
+ * Restore from a file: match its objects by the names of edges from the root, check everything, then replace the contents
+ * of all that match in one durable step; and take over the save counter.
+ *
+ * Nothing is merged: rows that only a live table had are gone. Objects that the file lacks keep their contents. A key that
+ * the live graph lacks is remembered, and served when an object is put there, as long as the status is not released.
+ *
+ * @param checkpoint  [in]  open checkpoint object of an owned store
+ * @param path        [in]  of the file; NULL: nothing is restored, and the assertions on the status fail
+ * @param options     [in]  may be NULL
+ * @param status      [out] what was matched; release it with htstore_restore_release()
+ * @param error       [out] may be NULL
+ * @return 0, or HTSTORE_ENOTFOUND (no such file), HTSTORE_ECONFLICT (an object of another kind, dtype or shape; the message names
+ *         both), HTSTORE_EFORMAT, HTSTORE_EVERSION, HTSTORE_ECORRUPT (the message names object and block), HTSTORE_ECANCELED,
+ *         HTSTORE_EREADONLY, HTSTORE_EIO, HTSTORE_ENOSPC, HTSTORE_ENOMEM, HTSTORE_EINVAL, HTSTORE_EBUSY: all contents are as before
+ * @par Threads
+ * Any number at once. Lookups see the old or the new contents, of all tables alike.
+ * @since 0.1
+ */
+HTSTORE_API int htstore_checkpoint_restore(struct htstore_checkpoint *checkpoint, const char *path,
+                                           const struct htstore_snapshot_options *options,
+                                           struct htstore_restore **status, struct htstore_error *error);
+
+/**
+ * As htstore_checkpoint_restore(), but the save counter stays.
+ *
+ * @param checkpoint  [in]  open checkpoint object of an owned store
+ * @param path        [in]  of the file; NULL as there
+ * @param options     [in]  may be NULL
+ * @param status      [out] what was matched; release it with htstore_restore_release()
+ * @param error       [out] may be NULL
+ * @return 0, or as htstore_checkpoint_restore()
+ * @par Threads
+ * Any number at once.
+ * @since 0.1
+ */
+HTSTORE_API int htstore_checkpoint_read(struct htstore_checkpoint *checkpoint, const char *path,
+                                        const struct htstore_snapshot_options *options, struct htstore_restore **status,
+                                        struct htstore_error *error);
+
+/**
+ * Assert that every live object with contents was loaded, by this restore or a later one.
+ *
+ * @param status  [in]  of a restore
+ * @param error   [out] may be NULL; names up to ten objects
+ * @return 0, or HTSTORE_ENOTFOUND, HTSTORE_ECONFLICT (a saved object was reached by two paths that lead to two live objects)
+ * @par Threads
+ * Any number at once. Changes nothing; what failed may pass after a put.
+ * @since 0.1
+ */
+HTSTORE_API int htstore_restore_assert_existing_objects_matched(struct htstore_restore *status,
+                                                                struct htstore_error *error);
+
+/**
+ * Assert, beside that, that everything saved was used.
+ *
+ * @param status  [in]  of a restore
+ * @param error   [out] may be NULL
+ * @return 0, or HTSTORE_ENOTFOUND, HTSTORE_ECONFLICT
+ * @par Threads
+ * Any number at once.
+ * @since 0.1
+ */
+HTSTORE_API int htstore_restore_assert_consumed(struct htstore_restore *status, struct htstore_error *error);
+
+/**
+ * Assert that something beside the root was matched, unless the live graph has nothing else.
+ *
+ * @param status  [in]  of a restore
+ * @param error   [out] may be NULL
+ * @return 0, or HTSTORE_ENOTFOUND
+ * @par Threads
+ * Any number at once.
+ * @since 0.1
+ */
+HTSTORE_API int htstore_restore_assert_nontrivial_match(struct htstore_restore *status, struct htstore_error *error);
+
+/**
+ * Say that missing parts are intended: htstore_restore_release() then does not report them.
+ *
+ * @param status  [in] of a restore; NULL does nothing
+ * @par Errors
+ * None.
+ * @par Threads
+ * Any.
+ * @since 0.1
+ */
+HTSTORE_API void htstore_restore_expect_partial(struct htstore_restore *status);
+
+/**
+ * The paths that were not matched, on both sides.
+ *
+ * @param status   [in]  of a restore
+ * @param arena    [in]  holds the result until it is reset or freed
+ * @param saved    [out] n_saved paths such as "(root).m.b" of saved objects with contents that no live object took
+ * @param n_saved  [out] their number
+ * @param live     [out] n_live paths of live objects with contents that were not loaded
+ * @param n_live   [out] their number
+ * @param error    [out] may be NULL
+ * @return 0, or HTSTORE_ENOMEM, HTSTORE_EINVAL
+ * @par Threads
+ * Any number at once.
+ * @since 0.1
+ */
+HTSTORE_API int htstore_restore_unmatched(struct htstore_restore *status, struct htstore_arena *arena,
+                                          const char *const **saved, uint64_t *n_saved, const char *const **live,
+                                          uint64_t *n_live, struct htstore_error *error);
+
+/**
+ * Release a status: keys that wait for objects are forgotten. NULL does nothing.
+ *
+ * @param status  [in] of a restore; not usable afterwards
+ * @return 0; 1 if parts were missing and no assertion passed and htstore_restore_expect_partial() was not called
+ * @par Errors
+ * None.
+ * @par Threads
+ * Not while another thread uses it.
+ * @since 0.1
+ */
+HTSTORE_API int htstore_restore_release(struct htstore_restore *status);
+
+/* ---------------------------------------------------------------------------------------------------------------- */
+/* Checkpoint manager: the numbered checkpoints of one folder                                                        */
+/* ---------------------------------------------------------------------------------------------------------------- */
+
+struct htstore_manager;
+
+/** Seconds since 1970. `user` is htstore_manager_options.clock_user. */
+typedef double (*htstore_clock_fn)(void *user);
+
+/** How to manage a folder. Zero in a field means its default. Fields are only ever appended. */
+struct htstore_manager_options {
+    uint32_t size; /**< sizeof (struct htstore_manager_options) */
+    uint32_t flags; /**< 0 */
+    const char *folder; /**< NULL: `checkpoints` in the store's folder */
+    const char *prefix; /**< of file names, without '/'; NULL: "ckpt" */
+    int64_t max_to_keep; /**< 0 = all */
+    double keep_every_n_hours; /**< 0 = off */
+    int64_t interval; /**< steps between saves; 0 = off; needs `step` */
+    const int64_t *step; /**< the caller's step counter, read by each save; NULL: none */
+    int64_t last_step; /**< of the last save, if has_last_step */
+    uint32_t has_last_step;
+    uint32_t reserved; /**< 0 */
+    htstore_clock_fn clock; /**< NULL: the system's */
+    void *clock_user;
+};
+
+/**
+ * Manage the checkpoints in a folder, which is made if it is missing. One manager at a time.
+ *
+ * Its list, oldest first, and the time of the last checkpoint that was kept for good survive in a state file.
+ *
+ * @param checkpoint  [in]  open checkpoint object; must stay open while the manager is
+ * @param options     [in]  NULL = all defaults
+ * @param manager     [out] close it with htstore_manager_close()
+ * @param error       [out] may be NULL
+ * @return 0; 1: the clock went back since the last save, and times were cut to now (the manager is open); or HTSTORE_EBUSY
+ *         (another manager has the folder), HTSTORE_EINVAL (negative or NaN numbers; interval without step; a prefix that is no
+ *         file name), HTSTORE_EVERSION (state of a newer version), HTSTORE_EIO, HTSTORE_ENOSPC, HTSTORE_ENOMEM
+ * @par Threads
+ * Any.
+ * @since 0.1
+ */
+HTSTORE_API int htstore_manager_open(struct htstore_checkpoint *checkpoint,
+                                     const struct htstore_manager_options *options, struct htstore_manager **manager,
+                                     struct htstore_error *error);
+
+/**
+ * Close a manager. NULL does nothing.
+ *
+ * @param manager  [in] the manager; not usable afterwards
+ * @par Errors
+ * None.
+ * @par Threads
+ * Not while another thread uses it.
+ * @since 0.1
+ */
+HTSTORE_API void htstore_manager_close(struct htstore_manager *manager);
+
+/** How to make one checkpoint. Fields are only ever appended. */
+struct htstore_manager_save_options {
+    uint32_t size; /**< sizeof (struct htstore_manager_save_options) */
+    uint32_t flags; /**< HTSTORE_IGNORE_INTERVAL, HTSTORE_EXPLICIT_NUMBER */
+    int64_t number; /**< with HTSTORE_EXPLICIT_NUMBER, >= 0 */
+    const struct htstore_snapshot_options *snapshot; /**< may be NULL */
+};
+#define HTSTORE_IGNORE_INTERVAL 0x01u /**< save though the interval has not passed; never twice for one step */
+#define HTSTORE_EXPLICIT_NUMBER 0x02u /**< `number` is the number; a checkpoint of that number is replaced */
+
+/**
+ * Make a checkpoint, then delete the oldest ones beyond max_to_keep. An older one is deleted only when the new one and the
+ * state that names it are durable.
+ *
+ * @param manager  [in]  open manager of an owned store
+ * @param options  [in]  may be NULL
+ * @param arena    [in]  holds the path until it is reset or freed; may be NULL with path
+ * @param path     [out] of the new file; memory of the arena; may be NULL
+ * @param error    [out] may be NULL
+ * @return 0; 1: nothing was saved, the interval has not passed; or as htstore_checkpoint_save(): counter, list and older files
+ *         are then as before
+ * @par Threads
+ * Any number at once; they take turns.
+ * @since 0.1
+ */
+HTSTORE_API int htstore_manager_save(struct htstore_manager *manager,
+                                     const struct htstore_manager_save_options *options, struct htstore_arena *arena,
+                                     const char **path, struct htstore_error *error);
+
+/** A checkpoint in a managed folder. Memory of the arena. Fields are only ever appended. */
+struct htstore_checkpoint_file {
+    const char *path;
+    int64_t number;
+    double time; /**< when it was saved, seconds since 1970; 0: not known */
+    uint64_t lsn; /**< of the state in it; 0: not known */
+    uint64_t bytes;
+    uint32_t listed; /**< 1: the manager may delete it; 0: kept for good, or not the manager's */
+    uint32_t reserved; /**< 0 */
+};
+
+/**
+ * The checkpoints in the folder: those that are listed, oldest first, after those that are not.
+ *
+ * @param manager  [in]  open manager
+ * @param arena    [in]  holds the result until it is reset or freed
+ * @param files    [out] array of n files; memory of the arena
+ * @param n        [out] their number
+ * @param error    [out] may be NULL
+ * @return 0, or HTSTORE_EIO, HTSTORE_ENOMEM, HTSTORE_EINVAL
+ * @par Threads
+ * Any number at once.
+ * @since 0.1
+ */
+HTSTORE_API int htstore_manager_list(struct htstore_manager *manager, struct htstore_arena *arena,
+                                     const struct htstore_checkpoint_file **files, uint64_t *n,
+                                     struct htstore_error *error);
+
+/**
+ * Delete a checkpoint that the manager lists.
+ *
+ * @param manager  [in]  open manager
+ * @param number   [in]  its number
+ * @param error    [out] may be NULL
+ * @return 0, or HTSTORE_ENOTFOUND (none of that number is listed), HTSTORE_EIO, HTSTORE_ENOSPC
+ * @par Threads
+ * Any number at once; they take turns.
+ * @since 0.1
+ */
+HTSTORE_API int htstore_manager_remove(struct htstore_manager *manager, int64_t number, struct htstore_error *error);
+
+/**
+ * Delete what max_to_keep and keep_every_n_hours do not keep, without a save.
+ *
+ * @param manager  [in]  open manager
+ * @param error    [out] may be NULL
+ * @return 0, or HTSTORE_EIO, HTSTORE_ENOSPC, HTSTORE_ENOMEM
+ * @par Threads
+ * Any number at once; they take turns.
+ * @since 0.1
+ */
+HTSTORE_API int htstore_manager_prune(struct htstore_manager *manager, struct htstore_error *error);
+
+/**
+ * The newest checkpoint that proves intact: listed ones from the newest, then others in the folder. Each that does not is
+ * told to the store's log.
+ *
+ * @param manager  [in]  open manager
+ * @param arena    [in]  holds the path until it is reset or freed
+ * @param path     [out] memory of the arena
+ * @param error    [out] may be NULL
+ * @return 0; 1: there is no checkpoint (path is NULL); HTSTORE_ECORRUPT (some, but none intact), HTSTORE_EIO, HTSTORE_ENOMEM
+ * @par Threads
+ * Any number at once.
+ * @since 0.1
+ */
+HTSTORE_API int htstore_manager_latest(struct htstore_manager *manager, struct htstore_arena *arena, const char **path,
+                                       struct htstore_error *error);
+
+/** Makes the first contents. Returns 0, or a negative code that htstore_manager_restore_or_initialize() returns. */
+typedef int (*htstore_initialize_fn)(void *user);
+
+/**
+ * Restore the newest checkpoint that proves intact or, if there is none at all, call the initializer.
+ *
+ * @param manager     [in]  open manager of an owned store
+ * @param initialize  [in]  may be NULL
+ * @param user        [in]  for it
+ * @param status      [out] of the restore; NULL if nothing was restored
+ * @param arena       [in]  holds the path until it is reset or freed; may be NULL with path
+ * @param path        [out] what was restored, or NULL; memory of the arena; may be NULL
+ * @param error       [out] may be NULL
+ * @return 0 restored; 1 there was none, and the initializer was called; HTSTORE_ECORRUPT (some, but none intact: nothing was
+ *         initialized); otherwise as htstore_checkpoint_restore(), or what the initializer returned
+ * @par Threads
+ * Any number at once.
+ * @since 0.1
+ */
+HTSTORE_API int htstore_manager_restore_or_initialize(struct htstore_manager *manager, htstore_initialize_fn initialize,
+                                                      void *user, struct htstore_restore **status,
+                                                      struct htstore_arena *arena, const char **path,
+                                                      struct htstore_error *error);
+
+/* ---------------------------------------------------------------------------------------------------------------- */
+/* Snapshot files without a store                                                                                    */
+/* ---------------------------------------------------------------------------------------------------------------- */
+
+/** An object in a snapshot. Memory of the arena. Fields are only ever appended. */
+struct htstore_snapshot_object {
+    struct htstore_object
+        object; /**< id is its number in the file, from 0; name is that in a root namespace, or NULL */
+    const char *path; /**< such as "(root).m.b" */
+    uint64_t n_blocks; /**< 0 if it has no contents */
+    uint64_t bytes; /**< in the file */
+    uint64_t
+        digest[2]; /**< of its rows: low and high half; equal contents have equal digests, in all stores and files */
+    uint32_t has_contents; /**< 0: only its description was saved */
+    uint32_t reserved; /**< 0 */
+};
+
+/** What a snapshot says of itself. Fields are only ever appended. */
+struct htstore_snapshot_info {
+    uint32_t size; /**< [in] sizeof (struct htstore_snapshot_info) */
+    uint32_t version; /**< of the format */
+    uint8_t snapshot_id[16]; /**< follows from the contents */
+    uint64_t lsn; /**< of the state that was saved */
+    uint64_t n_objects;
+    uint64_t n_rows;
+    uint64_t n_blocks;
+    uint64_t bytes; /**< of the file */
+    const struct htstore_snapshot_object *objects; /**< n_objects, by their numbers; memory of the arena */
+    int64_t save_counter; /**< -1: not saved with one */
+};
+
+/**
+ * Read what a snapshot says of itself, without decoding rows.
+ *
+ * @param path   [in]  of the file, which must be seekable
+ * @param arena  [in]  holds the list until it is reset or freed
+ * @param info   [in,out] caller's; `size` set by the caller
+ * @param error  [out] may be NULL
+ * @return 0, or HTSTORE_ENOTFOUND, HTSTORE_EFORMAT, HTSTORE_EVERSION, HTSTORE_ECORRUPT, HTSTORE_EIO, HTSTORE_ENOMEM, HTSTORE_EINVAL
+ * @par Threads
+ * Any.
+ * @since 0.1
+ */
+HTSTORE_API int htstore_snapshot_info(const char *path, struct htstore_arena *arena, struct htstore_snapshot_info *info,
+                                      struct htstore_error *error);
+
+/** Bits of htstore_snapshot_restore_options.flags. */
+#define HTSTORE_SALVAGE 0x01u /**< go on after damage: every intact block, and a list of what is missing */
+#define HTSTORE_VERIFY_NONE 0x02u /**< do not read the new store again */
+#define HTSTORE_VERIFY_QUICK 0x04u /**< read its structure; default: every row */
+
+/** How to make a store of a snapshot. Fields are only ever appended. */
+struct htstore_snapshot_restore_options {
+    uint32_t size; /**< sizeof (struct htstore_snapshot_restore_options) */
+    uint32_t flags; /**< HTSTORE_SALVAGE, HTSTORE_VERIFY_… */
+    const struct htstore_options *store; /**< flags, log and sizes for the new store; NULL = all defaults */
+    uint32_t threads; /**< as in struct htstore_snapshot_options */
+    uint32_t reserved; /**< 0 */
+    htstore_progress_fn progress; /**< NULL: none */
+    void *progress_user;
+};
+
+/** What htstore_snapshot_restore() did. Fields are only ever appended. */
+struct htstore_snapshot_report {
+    uint32_t size; /**< [in] sizeof (struct htstore_snapshot_report) */
+    uint32_t reserved; /**< 0 */
+    uint64_t n_objects; /**< restored */
+    uint64_t n_rows; /**< restored */
+    uint64_t n_lost_blocks; /**< known to be missing or damaged */
+    uint64_t n_lost_rows; /**< known to be missing */
+    uint64_t n_damaged_objects; /**< objects of which something is missing */
+};
+
+/**
+ * Make a new store of a snapshot. The store is built beside `target` and renamed into place when everything has been
+ * verified: it exists whole, or not at all.
+ *
+ * @param path     [in]  of the snapshot; "-" or NULL: read it from `fd`
+ * @param fd       [in]  with path NULL: open for reading, may be a pipe; borrowed
+ * @param target   [in]  path of the new store; must not exist
+ * @param options  [in]  may be NULL
+ * @param report   [in,out] caller's; `size` set by the caller; may be NULL
+ * @param error    [out] may be NULL
+ * @return 0; 1: salvaged, with losses, each told to options->store->log; the new store says that it is incomplete;
+ *         HTSTORE_EEXIST (target exists), HTSTORE_ENOTFOUND, HTSTORE_EFORMAT, HTSTORE_EVERSION, HTSTORE_ECORRUPT (names object and block),
+ *         HTSTORE_ECANCELED, HTSTORE_EBUSY, HTSTORE_EIO, HTSTORE_ENOSPC, HTSTORE_ENOMEM, HTSTORE_EINVAL
+ * @par Threads
+ * Any.
+ * @since 0.1
+ */
+HTSTORE_API int htstore_snapshot_restore(const char *path, int fd, const char *target,
+                                         const struct htstore_snapshot_restore_options *options,
+                                         struct htstore_snapshot_report *report, struct htstore_error *error);
+
+/** One object of a comparison. Memory of the arena. Fields are only ever appended. */
+struct htstore_difference {
+    const char *path; /**< "(root).m.b" */
+    uint32_t kind; /**< enum htstore_kind */
+    uint32_t change; /**< enum htstore_change */
+    uint64_t n_added; /**< rows that only the second has; variables: elements do not count, rows of chunks do */
+    uint64_t n_removed; /**< rows that only the first has */
+    uint64_t n_changed; /**< keys with another value */
+};
+
+/** What became of an object. */
+enum htstore_change {
+    HTSTORE_SAME = 0,
+    HTSTORE_ADDED = 1,
+    HTSTORE_REMOVED = 2,
+    HTSTORE_CHANGED = 3, /**< rows or entries differ */
+    HTSTORE_SCHEMA_CHANGED = 4 /**< kind, dtypes, shape, default or flags differ */
+};
+
+/**
+ * Compare two snapshots or stores, object by object, row by row where digests differ.
+ *
+ * @param first     [in]  path of a snapshot or of a store's folder; stores are read as readers do
+ * @param second    [in]  likewise
+ * @param options   [in]  threads, progress; may be NULL
+ * @param arena     [in]  holds the result until it is reset or freed
+ * @param objects   [out] array of n; every object of both, by path; memory of the arena
+ * @param n         [out] their number
+ * @param error     [out] may be NULL
+ * @return 0: they are equal; 1: they differ; or HTSTORE_ENOTFOUND, HTSTORE_EFORMAT, HTSTORE_EVERSION, HTSTORE_ECORRUPT, HTSTORE_EBUSY,
+ *         HTSTORE_ECANCELED, HTSTORE_EIO, HTSTORE_ENOMEM, HTSTORE_EINVAL
+ * @par Threads
+ * Any.
+ * @since 0.1
+ */
+HTSTORE_API int htstore_diff(const char *first, const char *second, const struct htstore_snapshot_options *options,
+                             struct htstore_arena *arena, const struct htstore_difference **objects, uint64_t *n,
+                             struct htstore_error *error);
+
+/* ---------------------------------------------------------------------------------------------------------------- */
+/* Checking stores and snapshots                                                                                     */
+/* ---------------------------------------------------------------------------------------------------------------- */
+
+/** How much htstore_check() reads. */
+enum htstore_check_level {
+    HTSTORE_CHECK_QUICK = 1, /**< sizes, heads, catalogue, counts; no rows */
+    HTSTORE_CHECK_FULL = 2, /**< also every page, row, digest, journal record, block */
+    HTSTORE_CHECK_DEEP = 3 /**< also free pages, and every checkpoint in the store's folder */
+};
+
+/** One thing that is wrong, or was not read. Valid during the call of the callback. Fields are only ever appended. */
+struct htstore_finding {
+    uint32_t size; /**< sizeof (struct htstore_finding) */
+    uint32_t is_damage; /**< 1: damage; 0: something that was not read, and why */
+    const char *path; /**< of the file */
+    const char *object; /**< such as "table words"; NULL: none in particular */
+    uint64_t offset; /**< in the file, bytes */
+    const char *message; /**< one sentence */
+};
+typedef void (*htstore_finding_fn)(void *user, const struct htstore_finding *finding);
+
+/** How to check. Zero in a field means its default. Fields are only ever appended. */
+struct htstore_check_options {
+    uint32_t size; /**< sizeof (struct htstore_check_options) */
+    uint32_t level; /**< enum htstore_check_level; default HTSTORE_CHECK_FULL */
+    uint32_t threads; /**< for snapshots; as in struct htstore_snapshot_options */
+    uint32_t flags; /**< HTSTORE_ALLOW_ANY_FILESYSTEM, HTSTORE_ALLOW_SHARED_FOLDER */
+    uint32_t lock_timeout_ms; /**< how long to wait while an owner opens or closes the store */
+    uint32_t reserved; /**< 0 */
+    htstore_finding_fn finding; /**< told of everything found; may be NULL */
+    void *finding_user;
+    htstore_progress_fn progress; /**< may be NULL */
+    void *progress_user;
+};
+
+/** What was read. Fields are only ever appended. */
+struct htstore_check_report {
+    uint32_t size; /**< [in] sizeof (struct htstore_check_report) */
+    uint32_t level; /**< as asked for */
+    uint64_t lsn; /**< of the state that was read */
+    uint64_t n_findings; /**< damage */
+    uint64_t n_unread; /**< parts that were not read */
+    uint64_t n_objects;
+    uint64_t n_rows; /**< read and verified */
+    uint64_t n_pages; /**< of data.mdb, read */
+    uint64_t n_free_pages;
+    uint64_t n_records; /**< of the journal, read */
+    uint64_t n_blocks; /**< of snapshots, read */
+    uint64_t n_snapshots; /**< read */
+    uint64_t bytes; /**< read */
+};
+
+/**
+ * Check a store or a snapshot. Changes nothing, works beside an owner, and never asks LMDB about a page.
+ *
+ * @param path     [in]  folder of a store, or a snapshot file
+ * @param options  [in]  may be NULL
+ * @param report   [in,out] caller's; `size` set by the caller; may be NULL
+ * @param error    [out] may be NULL; the first finding
+ * @return 0: nothing is wrong; HTSTORE_ECORRUPT: damage was found; HTSTORE_ENOTFOUND, HTSTORE_EFORMAT, HTSTORE_EVERSION, HTSTORE_EBUSY,
+ *         HTSTORE_ECANCELED, HTSTORE_EIO, HTSTORE_ENOMEM, HTSTORE_EINVAL: it could not be checked
+ * @par Threads
+ * Any.
+ * @since 0.1
+ */
+HTSTORE_API int htstore_check(const char *path, const struct htstore_check_options *options,
+                              struct htstore_check_report *report, struct htstore_error *error);
+
+/**
+ * Compare what an owned store holds in memory with what LMDB holds, row by row. Flushes first.
+ *
+ * @param store     [in]  open store
+ * @param n_tables  [out] tables in memory that were compared; may be NULL
+ * @param error     [out] may be NULL; names the table
+ * @return 0, or HTSTORE_ECORRUPT (they differ), otherwise as htstore_flush()
+ * @par Threads
+ * Any number at once; writers wait.
+ * @since 0.1
+ */
+HTSTORE_API int htstore_compare_cache(struct htstore *store, uint64_t *n_tables, struct htstore_error *error);
+
+/* ---------------------------------------------------------------------------------------------------------------- */
 /* Recovery of damaged stores                                                                                        */
 /* ---------------------------------------------------------------------------------------------------------------- */
 

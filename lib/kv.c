@@ -888,6 +888,28 @@ void hti_kv_cursor_close(struct hti_kv_cursor *cursor)
     hti_mem_free(cursor);
 }
 
+/* A database is an entry of the main one, which LMDB hands out like any other. */
+int hti_kv_read_tree(struct hti_kv_read *read, uint64_t database, struct hti_kvpage_tree *tree,
+                     struct htstore_error *error)
+{
+    char name[NAME_SIZE];
+    MDB_val key, value;
+    MDB_dbi main_dbi;
+    int rc = mdb_dbi_open(read->txn, NULL, 0, &main_dbi);
+
+    name_of(database, name);
+    key = (MDB_val){ strlen(name), name };
+    if (rc == 0)
+        rc = mdb_get(read->txn, main_dbi, &key, &value);
+    if (rc == MDB_NOTFOUND)
+        return 1;
+    if (rc != 0)
+        return fail(read->kv, rc, "find a table", error);
+    if (!hti_kvpage_decode_tree(value.mv_data, value.mv_size, tree))
+        return hti_fail(error, HTSTORE_ECORRUPT, "%s: the record of a database is damaged", read->kv->path);
+    return 0;
+}
+
 /* --- sizes and growth --- */
 
 static int shape_of(struct hti_kv *kv, MDB_txn *txn, MDB_dbi dbi, struct hti_kv_shape *shape,

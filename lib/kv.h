@@ -12,6 +12,7 @@
 #include <stdint.h>
 
 #include "error.h"
+#include "kvpage.h"
 
 struct hti_kv;
 struct hti_kv_write; /* a write transaction */
@@ -99,6 +100,13 @@ int hti_kv_cursor_open(struct hti_kv_read *read, uint64_t database, struct hti_k
 int hti_kv_cursor_next(struct hti_kv_cursor *cursor, struct hti_kv_bytes *key, struct hti_kv_bytes *value,
                        struct htstore_error *error); /* 1 = no more */
 void hti_kv_cursor_close(struct hti_kv_cursor *cursor); /* before its read ends */
+
+/*
+ * Where the tree of a database begins in this state, for those who read pages by themselves. 1 = there is no such database.
+ * The pages stay as long as the read is open.
+ */
+int hti_kv_read_tree(struct hti_kv_read *read, uint64_t database, struct hti_kvpage_tree *tree,
+                     struct htstore_error *error);
 
 /* --- sizes --- */
 struct hti_kv_shape {

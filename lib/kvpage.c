@@ -348,6 +348,14 @@ const char *hti_kvpage_load_tree(const struct hti_kvpage_file *file, const struc
     return check_tree(tree, file->meta.last_page);
 }
 
+bool hti_kvpage_decode_tree(const void *data, size_t size, struct hti_kvpage_tree *tree)
+{
+    if (size != TREE_SIZE)
+        return false;
+    decode_tree(data, tree);
+    return true;
+}
+
 int hti_kvpage_check_root(const struct hti_kvpage_file *file, const struct hti_kvpage_tree *tree, const char **fault)
 {
     uint8_t header[HTI_KVPAGE_HEADER_SIZE];

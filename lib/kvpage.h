@@ -111,6 +111,9 @@ const char *hti_kvpage_find_entry(const uint8_t *data, uint32_t page_size, unsig
 const char *hti_kvpage_load_tree(const struct hti_kvpage_file *file, const struct hti_kvpage_node *node,
                                  struct hti_kvpage_tree *tree);
 
+/* The same, of bytes that came another way: only their size is checked. */
+bool hti_kvpage_decode_tree(const void *data, size_t size, struct hti_kvpage_tree *tree);
+
 /* Check the header of the root of a tree that is not empty. 0 or errno; *fault = what is wrong, in words, or NULL. */
 int hti_kvpage_check_root(const struct hti_kvpage_file *file, const struct hti_kvpage_tree *tree, const char **fault);
 

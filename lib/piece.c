@@ -30,6 +30,14 @@ static void put_part(const struct hti_row *row, size_t offset, size_t size, stru
         (void)hti_buf_append(out, (const uint8_t *)row->value + (offset - row->key_size), size - of_key);
 }
 
+void hti_piece_store_head(const struct hti_piece *piece, uint8_t out[HTI_PIECE_HEAD_SIZE])
+{
+    hti_store_le32(out, HTI_PIECE_KIND);
+    hti_store_le32(out + 4, piece->key_size);
+    hti_store_le32(out + 8, piece->value_size);
+    hti_store_le32(out + 12, piece->offset);
+}
+
 int hti_piece_encode(const struct hti_row *row, uint32_t index, struct hti_buf *plain)
 {
     assert(hti_block_is_large(row) && index < hti_piece_count(row));
@@ -37,11 +45,10 @@ int hti_piece_encode(const struct hti_row *row, uint32_t index, struct hti_buf *
     const uint32_t size = left_from(row->key_size + row->value_size, offset);
     if (hti_buf_reserve(plain, HTI_PIECE_HEAD_SIZE + size) != 0)
         return HTSTORE_ENOMEM;
-    uint8_t *head = plain->data + plain->size;
-    hti_store_le32(head, HTI_PIECE_KIND);
-    hti_store_le32(head + 4, (uint32_t)row->key_size);
-    hti_store_le32(head + 8, (uint32_t)row->value_size);
-    hti_store_le32(head + 12, (uint32_t)offset);
+    const struct hti_piece piece = {
+        .key_size = (uint32_t)row->key_size, .value_size = (uint32_t)row->value_size, .offset = (uint32_t)offset
+    };
+    hti_piece_store_head(&piece, plain->data + plain->size);
     plain->size += HTI_PIECE_HEAD_SIZE;
     put_part(row, offset, size, plain);
     return HTSTORE_OK;

@@ -37,6 +37,9 @@ uint32_t hti_piece_count(const struct hti_row *row);
 /* Append the payload of piece `index` of a large row. 0 or HTSTORE_ENOMEM; `plain` is then as before. */
 int hti_piece_encode(const struct hti_row *row, uint32_t index, struct hti_buf *plain);
 
+/* The head alone, for who puts the bytes behind it by other means. */
+void hti_piece_store_head(const struct hti_piece *piece, uint8_t out[HTI_PIECE_HEAD_SIZE]);
+
 /* Take the payload of a piece apart. 0 or HTSTORE_ECORRUPT; nothing is allocated. */
 int hti_piece_decode(const struct hti_row_type *type, const void *plain, size_t size, struct hti_piece *piece);
 

@@ -155,8 +155,7 @@ static const char *check_table(const struct hti_snap_graph *graph, uint32_t numb
 
     if (wrong)
         return wrong;
-    if ((node->flags & ~(HTI_SNAP_HAS_CONTENTS | HTI_SNAP_NO_CHECKPOINT)) != 0 ||
-        node->flags == (HTI_SNAP_HAS_CONTENTS | HTI_SNAP_NO_CHECKPOINT) || node->role != 0)
+    if ((node->flags & ~(HTI_SNAP_HAS_CONTENTS | HTI_SNAP_NO_CHECKPOINT)) != 0 || node->role != 0)
         return "impossible flags of a table";
     if (!hti_dtype_is_valid(node->key_dtype) || !hti_dtype_is_key(node->key_dtype))
         return "unknown dtype of keys";
@@ -172,7 +171,9 @@ static const char *check_variable(const struct hti_snap_node *node)
 
     if (wrong)
         return wrong;
-    if ((node->flags & ~HTI_SNAP_NOT_TRAINABLE) != HTI_SNAP_HAS_CONTENTS || node->role < HTI_SNAP_WEIGHT ||
+    if ((node->flags & HTI_SNAP_COUNTER) && (node->value_dtype != HTSTORE_INT64 || node->shape.rank != 0))
+        return "a save counter of another type";
+    if ((node->flags & ~(HTI_SNAP_NOT_TRAINABLE | HTI_SNAP_COUNTER)) != HTI_SNAP_HAS_CONTENTS || node->role < HTI_SNAP_WEIGHT ||
         node->role > HTI_SNAP_UPDATE || node->key_dtype != 0 || node->default_size != 0)
         return "impossible flags of a variable";
     return NULL;

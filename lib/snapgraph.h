@@ -30,9 +30,10 @@ enum hti_snap_kind {
 
 /* Flags of nodes, stored. */
 #define HTI_SNAP_HAS_CONTENTS 0x01u /* tables, variables (always): its rows are in the file */
-#define HTI_SNAP_NO_CHECKPOINT 0x02u /* tables: only the schema is saved; excludes HAS_CONTENTS */
+#define HTI_SNAP_NO_CHECKPOINT 0x02u /* tables: as their schema says; without HAS_CONTENTS only that is saved */
 #define HTI_SNAP_LAYER 0x04u /* mappings */
 #define HTI_SNAP_NOT_TRAINABLE 0x08u /* mappings, variables */
+#define HTI_SNAP_COUNTER 0x10u /* a scalar int64 variable right below the root: the save counter, no object of the store */
 
 /* Roles of variables, stored; 0 for other nodes. */
 enum hti_snap_role { HTI_SNAP_WEIGHT = 1, HTI_SNAP_LOSS = 2, HTI_SNAP_UPDATE = 3 };

@@ -37,6 +37,17 @@ int hti_snapread_fail_block(const struct hti_snapread *reader, const struct hti_
     return hti_snap_source_fail(&reader->source, thing, block->offset, what, error);
 }
 
+int hti_snapread_fail_node(const struct hti_snapread *reader, uint32_t node, const char *what,
+                           struct htstore_error *error)
+{
+    char label[HTI_SNAP_LABEL_SIZE];
+
+    hti_snap_graph_label(&reader->source.graph, node, label);
+    hti_fail(error, HTSTORE_ECORRUPT, "%s: %s: %s", reader->source.path, label, what);
+    hti_error_set_path(error, reader->source.path, 0);
+    return HTSTORE_ECORRUPT;
+}
+
 int hti_snapread_open(int fd, const char *path, struct hti_snapread **out, struct htstore_error *error)
 {
     struct hti_snapread *reader = hti_mem_zalloc(sizeof *reader);
@@ -413,6 +424,18 @@ void hti_snapread_node_blocks(const struct hti_snapread *reader, uint32_t node, 
     assert(reader->has_index);
     *first = lower_bound(reader, node);
     *n = lower_bound(reader, node + 1) - *first;
+}
+
+uint64_t hti_snapread_blocks_size(const struct hti_snapread *reader, uint64_t first, uint64_t n)
+{
+    struct hti_snap_block_entry entry;
+    uint64_t size = 0;
+
+    for (uint64_t i = first; i < first + n; i++) {
+        get_entry(reader, i, &entry);
+        size += HTI_SNAP_BLOCK_HEAD_SIZE + entry.stored_size;
+    }
+    return size;
 }
 
 int hti_snapread_block(const struct hti_snapread *reader, uint64_t index, struct hti_snap_block *block,

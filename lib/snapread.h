@@ -46,6 +46,10 @@ int hti_snapread_verify(const struct hti_snapread *reader, const struct hti_snap
 int hti_snapread_fail_block(const struct hti_snapread *reader, const struct hti_snap_block *block, const char *what,
                             struct htstore_error *error);
 
+/* The same of an object: "PATH: LABEL: what". */
+int hti_snapread_fail_node(const struct hti_snapread *reader, uint32_t node, const char *what,
+                           struct htstore_error *error);
+
 /* --- files only --- */
 
 /*
@@ -57,6 +61,8 @@ const struct hti_snap_footer *
 hti_snapread_footer(const struct hti_snapread *reader); /* NULL: neither loaded nor read */
 /* Blocks of a node: numbers [*first, *first + *n) of the index. Loaded indexes only. */
 void hti_snapread_node_blocks(const struct hti_snapread *reader, uint32_t node, uint64_t *first, uint64_t *n);
+/* Bytes of these blocks in the file, heads included. */
+uint64_t hti_snapread_blocks_size(const struct hti_snapread *reader, uint64_t first, uint64_t n);
 /*
  * Read block `index` of the file, as hti_snapread_next() does. Any number of threads at once, each with its own `frame`.
  */

@@ -71,8 +71,9 @@ static int init_section(pthread_rwlock_t *section)
 /* On Linux none of these can fail once memory for the store itself was there; an error is reported all the same. */
 int hti_state_init(struct htstore *store, struct htstore_error *error)
 {
-    int err = pthread_mutex_init(&store->contents_mutex, NULL);
+    int err = pthread_mutex_init(&store->save_mutex, NULL);
 
+    err = err ? err : pthread_mutex_init(&store->contents_mutex, NULL);
     err = err ? err : pthread_mutex_init(&store->flush_mutex, NULL);
     err = err ? err : pthread_mutex_init(&store->write_mutex, NULL);
     err = err ? err : pthread_mutex_init(&store->objects_mutex, NULL);
@@ -116,6 +117,7 @@ void hti_state_release(struct htstore *store)
     pthread_mutex_destroy(&store->write_mutex);
     pthread_mutex_destroy(&store->flush_mutex);
     pthread_mutex_destroy(&store->contents_mutex);
+    pthread_mutex_destroy(&store->save_mutex);
 }
 
 void hti_log(const struct htstore *store, int32_t level, const char *module, const char *format, ...)

@@ -2,6 +2,7 @@
  * state: what an open store is in memory: its tables, locks and counters. Shared by the modules of the store's layer.
  *
  * Lock order, outermost first (docs/threads.md):
+ *   save_mutex     snapshots take turns; held for as long as one is written
  *   contents_mutex whoever replaces contents, or part of a row: restores, and writers of variables
  *   flush_mutex    LMDB's writer: flushes, structural changes, the start of cursors; held across disk work
  *   write_mutex    who commits next: the queue, the delta, reservations; not held across disk work
@@ -108,6 +109,7 @@ struct htstore {
     struct hti_kv *kv;
     struct hti_journal *journal; /* NULL: read-only, or while recovering */
 
+    pthread_mutex_t save_mutex;
     pthread_mutex_t contents_mutex;
     pthread_mutex_t flush_mutex;
     struct hti_store_record record; /* as committed last */

@@ -1,0 +1,257 @@
+/* snapshot: hides how a snapshot file is opened and described. */
+#include "snapshot.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "arena.h"
+#include "bytes.h"
+#include "file.h"
+#include "graph.h"
+#include "mem.h"
+#include "unpack.h"
+
+/* A path is the user's: it may lead through links, and to a file of somebody else's. */
+int hti_snapshot_open_path(const char *path, int *fd, struct htstore_error *error)
+{
+    struct stat st;
+
+    *fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    if (*fd < 0)
+        return hti_file_fail(error, errno, path, "cannot open the snapshot");
+    if (fstat(*fd, &st) == 0 && S_ISREG(st.st_mode))
+        return 0;
+    close(*fd);
+    *fd = -1;
+    return hti_fail(error, HTSTORE_EFORMAT, "%s: not a regular file", path);
+}
+
+int hti_snapshot_open(int folder_fd, const char *name, const char *path, int *fd, struct hti_snapread **reader,
+                      struct htstore_error *error)
+{
+    int rc = folder_fd == AT_FDCWD ? hti_snapshot_open_path(name, fd, error) : hti_file_open(folder_fd, name, O_RDONLY, path, fd, error);
+
+    *reader = NULL;
+    if (rc != 0)
+        return rc;
+    rc = hti_snapread_open(*fd, path, reader, error);
+    if (rc != 0) {
+        close(*fd);
+        *fd = -1;
+    }
+    return rc;
+}
+
+static int open_in(int folder_fd, const char *name, const char *folder, int *fd, struct hti_snapread **reader,
+                   struct htstore_error *error)
+{
+    char path[PATH_MAX];
+
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    return hti_snapshot_open(folder_fd, name, path, fd, reader, error);
+}
+
+int hti_snapshot_verify(int folder_fd, const char *name, const char *folder, uint32_t threads, uint64_t *lsn,
+                        struct htstore_error *error)
+{
+    const struct hti_unpack_options options = { .threads = threads, .phase = "verify" };
+    struct hti_snapread *reader;
+    int fd, rc = open_in(folder_fd, name, folder, &fd, &reader, error);
+
+    if (rc != 0)
+        return rc;
+    rc = hti_unpack_all(reader, &options, error);
+    if (lsn)
+        *lsn = hti_snapread_header(reader)->lsn;
+    hti_snapread_close(reader);
+    close(fd);
+    return rc;
+}
+
+int hti_snapshot_lsn(int folder_fd, const char *name, const char *folder, uint64_t *lsn, struct htstore_error *error)
+{
+    struct hti_snapread *reader;
+    int fd, rc = open_in(folder_fd, name, folder, &fd, &reader, error);
+
+    if (rc != 0)
+        return rc;
+    *lsn = hti_snapread_header(reader)->lsn;
+    hti_snapread_close(reader);
+    close(fd);
+    return 0;
+}
+
+/* --- the save counter --- */
+
+uint32_t hti_snapshot_counter_node(const struct hti_snap_graph *graph)
+{
+    const struct hti_snap_edge *edges = hti_snap_graph_edges(graph, 0);
+
+    for (uint32_t i = 0; i < graph->nodes[0].n_edges; i++)
+        if (graph->nodes[edges[i].child].flags & HTI_SNAP_COUNTER)
+            return edges[i].child;
+    return HTI_GRAPH_NONE;
+}
+
+static int take_counter(void *user, const struct hti_unpacked *rows, struct htstore_error *error)
+{
+    const uint8_t *at = rows->stored;
+    struct hti_unpacked_row row;
+
+    (void)error;
+    if (hti_unpacked_next(&at, rows->stored + rows->stored_size, &row) && row.value_size >= HTI_GRAPH_COUNTER_SIZE)
+        *(int64_t *)user = (int64_t)hti_load_le64(row.value);
+    return 0;
+}
+
+int hti_snapshot_counter(struct hti_snapread *reader, int64_t *counter, struct htstore_error *error)
+{
+    const struct hti_snap_graph *graph = hti_snapread_graph(reader);
+    const uint32_t node = hti_snapshot_counter_node(graph);
+    uint64_t *ids;
+    int rc;
+
+    if (node == HTI_GRAPH_NONE)
+        return 1;
+    ids = hti_mem_zalloc_array(graph->n_nodes, sizeof *ids);
+    if (!ids)
+        return hti_fail(error, HTSTORE_ENOMEM, "no memory to read the snapshot");
+    ids[node] = 1;
+    const struct hti_unpack_options options = { .threads = 1, .ids = ids, .rows = take_counter, .user = counter };
+    rc = hti_snapread_load_index(reader, error);
+    if (rc == 0)
+        rc = hti_unpack_node(reader, node, &options, error);
+    hti_mem_free(ids);
+    return rc;
+}
+
+/* --- what a file says of itself --- */
+
+static const char *arena_text(struct htstore_arena *arena, const void *data, size_t size)
+{
+    char *copy = hti_arena_alloc(arena, size + 1, 1);
+
+    if (!copy)
+        return NULL;
+    if (size > 0)
+        memcpy(copy, data, size);
+    copy[size] = 0;
+    return copy;
+}
+
+static int copy_path(const struct hti_snap_graph *graph, uint32_t node, struct htstore_arena *arena, const char **path)
+{
+    struct hti_buf buf;
+    int rc;
+
+    hti_buf_init(&buf);
+    rc = hti_snap_graph_path(graph, node, &buf);
+    if (rc == 0) {
+        *path = arena_text(arena, buf.data, buf.size);
+        rc = *path ? 0 : HTSTORE_ENOMEM;
+    }
+    hti_buf_release(&buf);
+    return rc;
+}
+
+static void describe_node(const struct hti_snap_node *node, uint32_t number, struct htstore_object *object)
+{
+    const bool root = node->kind == HTI_SNAP_ROOT;
+
+    object->id = number;
+    object->kind = root ? 0 : node->kind;
+    if (node->flags & HTI_SNAP_NO_CHECKPOINT)
+        object->flags |= HTSTORE_NO_CHECKPOINT;
+    if (node->flags & HTI_SNAP_LAYER)
+        object->flags |= HTSTORE_LAYER;
+    if (node->flags & HTI_SNAP_NOT_TRAINABLE)
+        object->flags |= HTSTORE_NOT_TRAINABLE;
+    object->key_dtype = node->key_dtype;
+    object->value_dtype = node->value_dtype;
+    object->value_rank = node->shape.rank;
+    object->role = node->role;
+    memcpy(object->value_shape, node->shape.dim, sizeof object->value_shape);
+    object->n_rows = node->kind == HTI_SNAP_TABLE      ? node->n_rows
+                     : node->kind == HTI_SNAP_VARIABLE ? hti_shape_count(&node->shape)
+                                                       : node->n_edges;
+}
+
+static int describe(const struct hti_snapread *reader, uint32_t number, struct htstore_arena *arena,
+                    struct htstore_snapshot_object *out)
+{
+    const struct hti_snap_graph *graph = hti_snapread_graph(reader);
+    const struct hti_snap_node *node = &graph->nodes[number];
+    uint64_t first, n;
+
+    memset(out, 0, sizeof *out);
+    describe_node(node, number, &out->object);
+    if (graph->nodes[0].kind == HTI_SNAP_ROOT && number > 0 && node->parent == 0) {
+        const struct hti_snap_edge *edge = &graph->edges[node->via_edge];
+        out->object.name = arena_text(arena, hti_snap_graph_name(graph, edge), edge->name_size);
+        if (!out->object.name)
+            return HTSTORE_ENOMEM;
+    }
+    hti_snapread_node_blocks(reader, number, &first, &n);
+    out->n_blocks = n;
+    out->bytes = hti_snapread_blocks_size(reader, first, n);
+    out->digest[0] = node->digest.low;
+    out->digest[1] = node->digest.high;
+    out->has_contents = (node->flags & HTI_SNAP_HAS_CONTENTS) != 0;
+    return copy_path(graph, number, arena, &out->path);
+}
+
+static int describe_all(struct hti_snapread *reader, struct htstore_arena *arena, struct htstore_snapshot_info *info,
+                        struct htstore_error *error)
+{
+    const struct hti_snap_header *header = hti_snapread_header(reader);
+    const struct hti_snap_graph *graph = hti_snapread_graph(reader);
+    const struct hti_snap_footer *footer = hti_snapread_footer(reader);
+    struct htstore_snapshot_object *list = hti_arena_alloc(arena, graph->n_nodes, sizeof *list);
+    int rc = list ? 0 : HTSTORE_ENOMEM;
+
+    for (uint32_t i = 0; rc == 0 && i < graph->n_nodes; i++)
+        rc = describe(reader, i, arena, &list[i]);
+    if (rc != 0)
+        return hti_fail(error, rc, "no memory for the list");
+    info->version = header->version;
+    hti_store_le64(info->snapshot_id, header->id.low);
+    hti_store_le64(info->snapshot_id + 8, header->id.high);
+    info->lsn = header->lsn;
+    info->n_objects = graph->n_nodes;
+    info->n_rows = footer->n_rows;
+    info->n_blocks = footer->n_blocks;
+    info->bytes = footer->file_size;
+    info->objects = list;
+    info->save_counter = -1;
+    rc = hti_snapshot_counter(reader, &info->save_counter, error);
+    return rc == 1 ? 0 : rc;
+}
+
+int htstore_snapshot_info(const char *path, struct htstore_arena *arena, struct htstore_snapshot_info *info,
+                          struct htstore_error *error)
+{
+    struct htstore_snapshot_info own;
+    struct hti_snapread *reader;
+    int fd, rc;
+
+    if (!path || !*path || !hti_arena_is_valid(arena) || !info || info->size == 0)
+        return hti_fail(error, HTSTORE_EINVAL, "path, arena or info is NULL, or info.size is 0");
+    rc = hti_snapshot_open(AT_FDCWD, path, path, &fd, &reader, error);
+    if (rc != 0)
+        return rc;
+    memset(&own, 0, sizeof own);
+    own.size = info->size;
+    rc = hti_snapread_load_index(reader, error);
+    if (rc == 0)
+        rc = describe_all(reader, arena, &own, error);
+    if (rc == 0)
+        memcpy(info, &own, info->size < sizeof own ? info->size : sizeof own);
+    hti_snapread_close(reader);
+    close(fd);
+    return rc;
+}
