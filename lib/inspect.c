@@ -1,4 +1,4 @@
-/* inspect: hides how findings become sentences, and how tables are found. */
+/* inspect: hides how findings become sentences, and how objects are found. */
 #include "inspect.h"
 
 #include <stdarg.h>
@@ -59,18 +59,18 @@ int hti_inspect_progress(const struct hti_inspect *check, const char *step, uint
     return hti_fail(error, HTSTORE_ECANCELED, "the check was canceled");
 }
 
-struct hti_inspect_table *hti_inspect_find_table(const struct hti_inspect *check, uint64_t id)
+struct hti_inspect_object *hti_inspect_find_object(const struct hti_inspect *check, uint64_t id)
 {
-    size_t low = 0, high = check->n_tables;
+    size_t low = 0, high = check->n_objects;
 
     while (low < high) {
         const size_t middle = low + (high - low) / 2;
-        if (check->tables[middle].id < id)
+        if (check->objects[middle].id < id)
             low = middle + 1;
         else
             high = middle;
     }
-    return low < check->n_tables && check->tables[low].id == id ? &check->tables[low] : NULL;
+    return low < check->n_objects && check->objects[low].id == id ? &check->objects[low] : NULL;
 }
 
 struct hti_inspect_database *hti_inspect_find_database(const struct hti_inspect *check, uint64_t number)
@@ -87,24 +87,33 @@ struct hti_inspect_database *hti_inspect_find_database(const struct hti_inspect 
     return low < check->n_databases && check->databases[low].number == number ? &check->databases[low] : NULL;
 }
 
-struct hti_inspect_table *hti_inspect_find_user(const struct hti_inspect *check, uint64_t database)
+struct hti_inspect_object *hti_inspect_find_user(const struct hti_inspect *check, uint64_t database)
 {
-    for (size_t i = 0; i < check->n_tables; i++)
-        if (check->tables[i].has_totals && check->tables[i].totals.database == database)
-            return &check->tables[i];
+    for (size_t i = 0; i < check->n_objects; i++)
+        if (check->objects[i].has_totals && check->objects[i].totals.database == database)
+            return &check->objects[i];
     return NULL;
 }
 
-const char *hti_inspect_label(const struct hti_inspect_table *table, char out[HTI_INSPECT_LABEL_SIZE])
+static const char *name_kind(const struct hti_inspect_object *object)
 {
-    char name[HTI_INSPECT_LABEL_SIZE - 8];
+    static const char *const kinds[] = {
+        [HTSTORE_KIND_TABLE] = "table", [HTSTORE_KIND_VARIABLE] = "variable", [HTSTORE_KIND_MAPPING] = "mapping"
+    };
 
-    if (!table->has_record || !table->record.name) {
-        snprintf(out, HTI_INSPECT_LABEL_SIZE, "%s %llu", table->has_record ? "anonymous table" : "table number",
-                 (unsigned long long)table->id);
+    return object->has_record ? kinds[object->record.kind] : "object";
+}
+
+const char *hti_inspect_label(const struct hti_inspect_object *object, char out[HTI_INSPECT_LABEL_SIZE])
+{
+    char name[HTI_INSPECT_LABEL_SIZE - 16];
+
+    if (!object->has_record || !object->record.name) {
+        snprintf(out, HTI_INSPECT_LABEL_SIZE, "%s%s number %llu", object->has_record ? "anonymous " : "",
+                 name_kind(object), (unsigned long long)object->id);
         return out;
     }
-    hti_text_escape(name, sizeof name, table->record.name, strlen(table->record.name));
-    snprintf(out, HTI_INSPECT_LABEL_SIZE, "table %s", name);
+    hti_text_escape(name, sizeof name, object->record.name, strlen(object->record.name));
+    snprintf(out, HTI_INSPECT_LABEL_SIZE, "%s %s", name_kind(object), name);
     return out;
 }

@@ -49,7 +49,7 @@ struct hti_inspect_report {
     uint64_t n_findings;
     uint64_t applied_lsn; /* of the state of data.mdb that was checked */
     uint64_t last_lsn; /* of the last journal record that counts */
-    uint64_t n_tables;
+    uint64_t n_objects;
     uint64_t n_rows; /* read, or, at the level quick, recorded */
     uint64_t n_damaged_rows;
     uint64_t n_pages; /* of data.mdb in that state */
@@ -71,13 +71,15 @@ struct hti_inspect_database {
     struct hti_kvpage_tree tree;
 };
 
-struct hti_inspect_table {
-    uint64_t id;
+struct hti_inspect_object {
+    uint64_t id; /* of a table, variable or mapping */
     bool has_record;
     bool has_totals;
-    struct hti_table_record record;
+    struct hti_object_record record;
     struct hti_totals_record totals;
-    struct hti_row_type type;
+    struct hti_row_type type; /* of its rows; not of mappings */
+    uint64_t n_entries; /* of a mapping, that were read */
+    struct hti_hash128 entries_digest;
 };
 
 struct hti_inspect {
@@ -94,8 +96,8 @@ struct hti_inspect {
     bool has_catalog;
     struct hti_store_record store;
     struct hti_kvpage_tree catalog;
-    struct hti_inspect_table *tables; /* ascending ids */
-    size_t n_tables;
+    struct hti_inspect_object *objects; /* ascending ids */
+    size_t n_objects;
     struct hti_inspect_database *databases; /* ascending numbers */
     size_t n_databases;
 };
@@ -110,12 +112,12 @@ void hti_inspect_leave_out(struct hti_inspect *check, const char *what); /* a co
 int hti_inspect_progress(const struct hti_inspect *check, const char *step, uint64_t n_done, uint64_t n_total,
                          struct htstore_error *error);
 
-struct hti_inspect_table *hti_inspect_find_table(const struct hti_inspect *check, uint64_t id); /* NULL: unknown */
+struct hti_inspect_object *hti_inspect_find_object(const struct hti_inspect *check, uint64_t id); /* NULL: unknown */
 struct hti_inspect_database *hti_inspect_find_database(const struct hti_inspect *check, uint64_t number);
-/* The table whose rows are in that database; NULL: none. */
-struct hti_inspect_table *hti_inspect_find_user(const struct hti_inspect *check, uint64_t database);
+/* The object whose rows are in that database; NULL: none. */
+struct hti_inspect_object *hti_inspect_find_user(const struct hti_inspect *check, uint64_t database);
 #define HTI_INSPECT_LABEL_SIZE 128
-const char *hti_inspect_label(const struct hti_inspect_table *table,
+const char *hti_inspect_label(const struct hti_inspect_object *object,
                               char out[HTI_INSPECT_LABEL_SIZE]); /* "table words" */
 
 #endif

@@ -7,6 +7,7 @@
 
 #include "mem.h"
 #include "text.h"
+#include "varlayout.h"
 
 #define CATALOG "the catalogue"
 
@@ -80,23 +81,23 @@ static int list_databases(struct hti_inspect *check, bool tell_pages, struct hts
 /* --- records --- */
 
 /* The entry of that id, made if it is new. NULL: no memory. */
-static struct hti_inspect_table *table_of(struct hti_inspect *check, uint64_t id)
+static struct hti_inspect_object *object_of(struct hti_inspect *check, uint64_t id)
 {
-    struct hti_inspect_table *table = hti_inspect_find_table(check, id);
-    size_t at = check->n_tables;
+    struct hti_inspect_object *object = hti_inspect_find_object(check, id);
+    size_t at = check->n_objects;
 
-    if (table)
-        return table;
-    table = hti_mem_realloc_array(check->tables, check->n_tables + 1, sizeof *table);
-    if (!table)
+    if (object)
+        return object;
+    object = hti_mem_realloc_array(check->objects, check->n_objects + 1, sizeof *object);
+    if (!object)
         return NULL;
-    check->tables = table;
-    for (; at > 0 && table[at - 1].id > id; at--)
-        table[at] = table[at - 1];
-    memset(&table[at], 0, sizeof table[at]);
-    table[at].id = id;
-    check->n_tables++;
-    return &table[at];
+    check->objects = object;
+    for (; at > 0 && object[at - 1].id > id; at--)
+        object[at] = object[at - 1];
+    memset(&object[at], 0, sizeof object[at]);
+    object[at].id = id;
+    check->n_objects++;
+    return &object[at];
 }
 
 /* A record that did not decode is a finding; other failures end the check. */
@@ -121,34 +122,37 @@ static int take_store(struct collection *c, struct hti_kv_bytes value)
     return judge_record(c, rc, &reason);
 }
 
-static int take_table(struct collection *c, uint64_t id, struct hti_kv_bytes value)
+static int take_object(struct collection *c, uint64_t id, struct hti_kv_bytes value)
 {
-    struct hti_table_record record;
+    struct hti_object_record record;
     struct htstore_error reason;
-    struct hti_inspect_table *table = table_of(c->check, id);
+    struct hti_inspect_object *object = object_of(c->check, id);
     int rc;
 
-    if (!table)
+    if (!object)
         return no_memory(c->error);
-    rc = hti_catalog_decode_table(id, value, &record, &reason);
+    rc = hti_catalog_decode_object(id, value, &record, &reason);
     if (rc != 0)
         return judge_record(c, rc, &reason);
-    table->record = record;
-    table->has_record = true;
-    hti_row_type_init(&table->type, record.key_dtype, record.value_dtype, hti_shape_count(&record.value_shape));
+    object->record = record;
+    object->has_record = true;
+    if (record.kind == HTSTORE_KIND_VARIABLE)
+        hti_varlayout_init(&object->type, record.value_dtype, hti_shape_count(&record.value_shape));
+    else if (record.kind == HTSTORE_KIND_TABLE)
+        hti_row_type_init(&object->type, record.key_dtype, record.value_dtype, hti_shape_count(&record.value_shape));
     return 0;
 }
 
 static int take_totals(struct collection *c, uint64_t id, struct hti_kv_bytes value)
 {
     struct htstore_error reason;
-    struct hti_inspect_table *table = table_of(c->check, id);
+    struct hti_inspect_object *object = object_of(c->check, id);
     int rc;
 
-    if (!table)
+    if (!object)
         return no_memory(c->error);
-    rc = hti_catalog_decode_totals(id, value, &table->totals, &reason);
-    table->has_totals = rc == 0;
+    rc = hti_catalog_decode_totals(id, value, &object->totals, &reason);
+    object->has_totals = rc == 0;
     return judge_record(c, rc, &reason);
 }
 
@@ -168,6 +172,34 @@ static int take_garbage(struct collection *c, uint64_t id, struct hti_kv_bytes v
     return 0;
 }
 
+/* Entries come behind all objects. */
+static int take_entry(struct collection *c, struct hti_kv_bytes key, struct hti_kv_bytes value)
+{
+    struct hti_inspect *check = c->check;
+    struct hti_inspect_object *mapping;
+    struct hti_entry_record record;
+    struct htstore_error reason;
+    char label[HTI_INSPECT_LABEL_SIZE];
+    const int rc = hti_catalog_decode_entry(key, value, &record, &reason);
+
+    if (rc != 0)
+        return judge_record(c, rc, &reason);
+    mapping = hti_inspect_find_object(check, record.mapping);
+    if (mapping) {
+        mapping->n_entries++;
+        hti_digest_add(&mapping->entries_digest, hti_catalog_entry_hash(&record));
+    }
+    if (!check->is_whole)
+        return 0;
+    if (!mapping || !mapping->has_record || mapping->record.kind != HTSTORE_KIND_MAPPING)
+        hti_inspect_tell(check, CATALOG, HTI_INSPECT_NONE, "an entry is of mapping %" PRIu64 ", which does not exist",
+                         record.mapping);
+    else if (!hti_inspect_find_object(check, record.object))
+        hti_inspect_tell(check, hti_inspect_label(mapping, label), HTI_INSPECT_NONE,
+                         "an entry names object %" PRIu64 ", which does not exist", record.object);
+    return 0;
+}
+
 static int take_record(void *user, const uint8_t *key, size_t key_size, const uint8_t *data, size_t size)
 {
     struct collection *c = user;
@@ -184,10 +216,12 @@ static int take_record(void *user, const uint8_t *key, size_t key_size, const ui
     switch (kind) {
     case HTI_CATALOG_STORE:
         return take_store(c, value);
-    case HTI_CATALOG_TABLE:
-        return take_table(c, id, value);
+    case HTI_CATALOG_OBJECT:
+        return take_object(c, id, value);
     case HTI_CATALOG_TOTALS:
         return take_totals(c, id, value);
+    case HTI_CATALOG_ENTRY:
+        return take_entry(c, (struct hti_kv_bytes){ key, key_size }, value);
     case HTI_CATALOG_GARBAGE:
         break;
     }
@@ -249,35 +283,35 @@ int hti_inspect_catalog_read(struct hti_inspect *check, bool tell_pages, struct 
 
 /* --- what must hold between them --- */
 
-static void check_table(struct hti_inspect *check, const struct hti_inspect_table *table)
+static void check_object(struct hti_inspect *check, const struct hti_inspect_object *object)
 {
     char label[HTI_INSPECT_LABEL_SIZE];
 
-    hti_inspect_label(table, label);
+    hti_inspect_label(object, label);
     /* What was not readable was told when it was read. */
-    if (check->is_whole && !table->has_record)
+    if (check->is_whole && !object->has_record)
         hti_inspect_tell(check, label, HTI_INSPECT_NONE, "its description is missing");
-    if (check->is_whole && !table->has_totals)
+    if (check->is_whole && !object->has_totals)
         hti_inspect_tell(check, label, HTI_INSPECT_NONE, "its totals are missing");
     if (!check->has_store)
         return;
-    if (table->id >= check->store.next_id)
+    if (object->id >= check->store.next_id)
         hti_inspect_tell(check, label, HTI_INSPECT_NONE, "its number was never given");
-    if (table->has_totals && table->totals.database >= check->store.next_id)
+    if (object->has_totals && object->totals.database >= check->store.next_id)
         hti_inspect_tell(check, label, HTI_INSPECT_NONE, "the number of its database was never given");
 }
 
-/* The database of a table: is it there, nobody else's, and as full as the totals say? */
-static void check_database(struct hti_inspect *check, const struct hti_inspect_table *table)
+/* The database of an object: is it there, nobody else's, and as full as the totals say? */
+static void check_database(struct hti_inspect *check, const struct hti_inspect_object *object)
 {
-    const struct hti_totals_record *totals = &table->totals;
+    const struct hti_totals_record *totals = &object->totals;
     struct hti_inspect_database *database = hti_inspect_find_database(check, totals->database);
     char label[HTI_INSPECT_LABEL_SIZE];
     uint64_t n_rows = 0;
 
-    if (!table->has_totals)
+    if (!object->has_totals)
         return;
-    hti_inspect_label(table, label);
+    hti_inspect_label(object, label);
     if (totals->database != 0 && !database) {
         /* a list of databases that is not whole was told */
         if (check->is_whole)
@@ -295,29 +329,48 @@ static void check_database(struct hti_inspect *check, const struct hti_inspect_t
                          "%" PRIu64 " rows are recorded, %" PRIu64 " are in its database", totals->n_rows, n_rows);
 }
 
+/* A mapping that lost an entry would let its key be given to another object. */
+static void check_mapping(struct hti_inspect *check, const struct hti_inspect_object *mapping)
+{
+    const struct hti_totals_record *totals = &mapping->totals;
+    char label[HTI_INSPECT_LABEL_SIZE];
+
+    if (!mapping->has_totals || !check->is_whole)
+        return;
+    hti_inspect_label(mapping, label);
+    if (totals->database != 0)
+        hti_inspect_tell(check, label, HTI_INSPECT_NONE, "it has a database, though mappings have none");
+    if (mapping->n_entries != totals->n_rows)
+        hti_inspect_tell(check, label, HTI_INSPECT_NONE, "%" PRIu64 " entries are recorded, %" PRIu64 " are there",
+                         totals->n_rows, mapping->n_entries);
+    else if (mapping->entries_digest.low != totals->digest.low || mapping->entries_digest.high != totals->digest.high)
+        hti_inspect_tell(check, label, HTI_INSPECT_NONE,
+                         "its entries are not those that were written: their digest differs");
+}
+
 static int compare_names(const void *a, const void *b)
 {
-    const struct hti_inspect_table *const *x = a, *const *y = b;
+    const struct hti_inspect_object *const *x = a, *const *y = b;
     return strcmp((*x)->record.name, (*y)->record.name);
 }
 
 static int check_names(struct hti_inspect *check, struct htstore_error *error)
 {
-    struct hti_inspect_table **named = hti_mem_alloc_array(check->n_tables, sizeof(struct hti_inspect_table *));
+    struct hti_inspect_object **named = hti_mem_alloc_array(check->n_objects, sizeof(struct hti_inspect_object *));
     char label[HTI_INSPECT_LABEL_SIZE];
     size_t n = 0;
 
     if (!named)
         return no_memory(error);
-    for (size_t i = 0; i < check->n_tables; i++)
-        if (check->tables[i].has_record && check->tables[i].record.name)
-            named[n++] = &check->tables[i];
+    for (size_t i = 0; i < check->n_objects; i++)
+        if (check->objects[i].has_record && check->objects[i].record.name)
+            named[n++] = &check->objects[i];
     if (n > 1)
         qsort(named, n, sizeof *named, compare_names);
     for (size_t i = 0; i + 1 < n; i++)
         if (compare_names(&named[i], &named[i + 1]) == 0)
             hti_inspect_tell(check, hti_inspect_label(named[i], label), HTI_INSPECT_NONE,
-                             "another table has the same name");
+                             "another object has the same name");
     hti_mem_free(named);
     return 0;
 }
@@ -326,26 +379,30 @@ int hti_inspect_catalog_compare(struct hti_inspect *check, struct htstore_error 
 {
     if (check->is_whole && !check->has_store)
         hti_inspect_tell(check, CATALOG, HTI_INSPECT_NONE, "the record of the store is missing");
-    for (size_t i = 0; i < check->n_tables; i++) {
-        check_table(check, &check->tables[i]);
-        check_database(check, &check->tables[i]);
+    for (size_t i = 0; i < check->n_objects; i++) {
+        const struct hti_inspect_object *object = &check->objects[i];
+        check_object(check, object);
+        if (object->has_record && object->record.kind == HTSTORE_KIND_MAPPING)
+            check_mapping(check, object);
+        else
+            check_database(check, object);
     }
     /* An empty one is left by a flush that ended before its last commit, and used by the next one. */
     for (size_t i = 0; check->is_whole && i < check->n_databases; i++)
         if (!check->databases[i].is_claimed && check->databases[i].tree.root != HTI_KVPAGE_NONE)
             hti_inspect_tell(check, NULL, HTI_INSPECT_NONE,
-                             "database t%016" PRIx64 " with %" PRIu64 " rows is no table's", check->databases[i].number,
-                             check->databases[i].tree.n_entries);
+                             "database t%016" PRIx64 " with %" PRIu64 " rows is no object's",
+                             check->databases[i].number, check->databases[i].tree.n_entries);
     return check_names(check, error);
 }
 
 void hti_inspect_catalog_release(struct hti_inspect *check)
 {
-    for (size_t i = 0; i < check->n_tables; i++)
-        hti_table_record_release(&check->tables[i].record);
-    hti_mem_free(check->tables);
+    for (size_t i = 0; i < check->n_objects; i++)
+        hti_object_record_release(&check->objects[i].record);
+    hti_mem_free(check->objects);
     hti_mem_free(check->databases);
-    check->tables = NULL;
+    check->objects = NULL;
     check->databases = NULL;
-    check->n_tables = check->n_databases = 0;
+    check->n_objects = check->n_databases = 0;
 }

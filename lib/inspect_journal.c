@@ -131,15 +131,16 @@ static void check_operations(struct scan *s, const struct hti_segment *segment, 
         return;
     hti_op_walk_init(&ops, record);
     while ((rc = hti_op_walk_next(&ops, &op)) == 0) {
-        const struct hti_inspect_table *table = hti_inspect_find_table(check, op.table_id);
-        if (!table && check->report->owner_alive && op.table_id >= check->store.next_id)
-            continue; /* made after the state that is checked */
-        if (!table || !table->has_record || !hti_op_is_valid(&op, &table->type))
+        const struct hti_inspect_object *object = hti_inspect_find_object(check, op.table_id);
+        if (!object && check->report->owner_alive)
+            continue; /* made after the state that is checked: its number may have been given before */
+        if (!object || !object->has_record || object->record.kind == HTSTORE_KIND_MAPPING ||
+            !hti_op_is_valid(&op, &object->type))
             break;
     }
     if (rc != 1)
-        hti_inspect_tell_at(check, segment->path, segment->offset, "record %" PRIu64 " does not fit the store's tables",
-                            record->lsn);
+        hti_inspect_tell_at(check, segment->path, segment->offset,
+                            "record %" PRIu64 " does not fit the store's objects", record->lsn);
 }
 
 static void tell_lost(struct scan *s, const struct hti_record_header *header)

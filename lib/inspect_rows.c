@@ -1,12 +1,12 @@
-/* inspect_rows: hides what is compared of a row and of all rows of a table. */
+/* inspect_rows: hides what is compared of a row and of all rows of an object. */
 #include "inspect_rows.h"
 
 #include <inttypes.h>
 
-#define MAX_TOLD 100 /* damaged rows of a table that are told one by one */
+#define MAX_TOLD 100 /* damaged rows of an object that are told one by one */
 #define PROGRESS_ROWS 65536
 
-struct table_sum {
+struct row_sum {
     uint64_t n_rows;
     uint64_t n_damaged;
     struct hti_hash128 digest;
@@ -15,22 +15,22 @@ struct table_sum {
 
 static void note_page(void *user, uint64_t page, const char *reason)
 {
-    struct table_sum *sum = user;
+    struct row_sum *sum = user;
 
     (void)page;
     (void)reason;
     sum->has_bad_pages = true;
 }
 
-static void check_row(struct hti_inspect *check, const struct hti_inspect_table *table, const char *label,
-                      const struct hti_kvwalk_entry *entry, struct table_sum *sum)
+static void check_row(struct hti_inspect *check, const struct hti_inspect_object *object, const char *label,
+                      const struct hti_kvwalk_entry *entry, struct row_sum *sum)
 {
     uint8_t key_space[8];
     struct hti_row row;
     struct hti_hash128 hash;
 
     sum->n_rows++;
-    if (hti_codec_load_row(&table->type, table->id, entry->key, entry->key_size, entry->value, entry->value_size,
+    if (hti_codec_load_row(&object->type, object->id, entry->key, entry->key_size, entry->value, entry->value_size,
                            key_space, &row, &hash) == 0) {
         hti_digest_add(&sum->digest, hash);
         return;
@@ -40,10 +40,10 @@ static void check_row(struct hti_inspect *check, const struct hti_inspect_table 
                          "row %" PRIu64 " in the order of keys is damaged", sum->n_rows);
 }
 
-static void compare_totals(struct hti_inspect *check, const struct hti_inspect_table *table, const char *label,
-                           const struct table_sum *sum)
+static void compare_totals(struct hti_inspect *check, const struct hti_inspect_object *object, const char *label,
+                           const struct row_sum *sum)
 {
-    const struct hti_totals_record *totals = &table->totals;
+    const struct hti_totals_record *totals = &object->totals;
 
     check->report->n_damaged_rows += sum->n_damaged;
     if (sum->n_damaged > MAX_TOLD)
@@ -59,10 +59,10 @@ static void compare_totals(struct hti_inspect *check, const struct hti_inspect_t
                          "its rows are not those that were written: their digest differs");
 }
 
-static int read_rows(struct hti_inspect *check, const struct hti_inspect_table *table, const char *label,
-                     struct table_sum *sum, struct htstore_error *error)
+static int read_rows(struct hti_inspect *check, const struct hti_inspect_object *object, const char *label,
+                     struct row_sum *sum, struct htstore_error *error)
 {
-    const struct hti_inspect_database *database = hti_inspect_find_database(check, table->totals.database);
+    const struct hti_inspect_database *database = hti_inspect_find_database(check, object->totals.database);
     const struct hti_kvwalk_options options = { .bad = note_page, .user = sum };
     const uint64_t n_all = check->report->n_rows;
     struct hti_kvwalk_cursor *cursor;
@@ -73,7 +73,7 @@ static int read_rows(struct hti_inspect *check, const struct hti_inspect_table *
         return 0;
     rc = hti_kvwalk_cursor_open(check->walk, &database->tree, &options, &cursor, error);
     while (rc == 0 && (rc = hti_kvwalk_cursor_next(cursor, &entry, error)) == 0) {
-        check_row(check, table, label, &entry, sum);
+        check_row(check, object, label, &entry, sum);
         if (sum->n_rows % PROGRESS_ROWS == 0)
             rc = hti_inspect_progress(check, "rows", n_all + sum->n_rows, 0, error);
     }
@@ -85,17 +85,17 @@ int hti_inspect_rows_run(struct hti_inspect *check, struct htstore_error *error)
 {
     int rc = 0;
 
-    for (size_t i = 0; rc == 0 && i < check->n_tables; i++) {
-        const struct hti_inspect_table *table = &check->tables[i];
-        struct table_sum sum = { .n_rows = 0 };
+    for (size_t i = 0; rc == 0 && i < check->n_objects; i++) {
+        const struct hti_inspect_object *object = &check->objects[i];
+        struct row_sum sum = { .n_rows = 0 };
         char label[HTI_INSPECT_LABEL_SIZE];
         /* Without either of them nothing can be compared, which was told. */
-        if (!table->has_record || !table->has_totals)
+        if (!object->has_record || !object->has_totals || object->record.kind == HTSTORE_KIND_MAPPING)
             continue;
-        hti_inspect_label(table, label);
-        rc = read_rows(check, table, label, &sum, error);
-        if (rc == 0 && (table->totals.database == 0 || hti_inspect_find_database(check, table->totals.database)))
-            compare_totals(check, table, label, &sum);
+        hti_inspect_label(object, label);
+        rc = read_rows(check, object, label, &sum, error);
+        if (rc == 0 && (object->totals.database == 0 || hti_inspect_find_database(check, object->totals.database)))
+            compare_totals(check, object, label, &sum);
         check->report->n_rows += sum.n_rows;
     }
     return rc;

@@ -1,4 +1,4 @@
-/* inspect_rows: reads every row of every table, and compares checksums, counts and digests. */
+/* inspect_rows: reads every row of every table and variable, and compares checksums, counts and digests. */
 #ifndef HTI_INSPECT_ROWS_H
 #define HTI_INSPECT_ROWS_H
 

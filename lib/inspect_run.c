@@ -210,18 +210,18 @@ static void check_metas(struct hti_inspect *check)
                          other, newest);
 }
 
-/* The name of the tree, or the table whose rows are in it. */
+/* The name of the tree, or the object whose rows are in it. */
 static const char *name_object(struct hti_inspect *check, const char *tree, char out[HTI_INSPECT_LABEL_SIZE])
 {
-    const struct hti_inspect_table *table = NULL;
+    const struct hti_inspect_object *object = NULL;
     uint64_t number;
 
     if (!tree || !hti_kv_parse_name((struct hti_kv_bytes){ tree, strlen(tree) }, &number))
         return tree;
     if (number == HTI_KV_CATALOG)
         return "the catalogue";
-    table = hti_inspect_find_user(check, number);
-    return table ? hti_inspect_label(table, out) : tree;
+    object = hti_inspect_find_user(check, number);
+    return object ? hti_inspect_label(object, out) : tree;
 }
 
 static int note_structure(void *user, const struct hti_kvaudit_finding *finding)
@@ -260,6 +260,14 @@ static int check_pages(struct hti_inspect *check, struct htstore_error *error)
     return rc == HTSTORE_ECANCELED ? hti_fail(error, rc, "the check was canceled") : rc;
 }
 
+/* As recorded. Entries of mappings are none. */
+static uint64_t rows_of(const struct hti_inspect_object *object)
+{
+    const bool has_rows = object->has_record && object->record.kind != HTSTORE_KIND_MAPPING;
+
+    return has_rows && object->has_totals ? object->totals.n_rows : 0;
+}
+
 static int check_data(struct hti_inspect *check, struct htstore_error *error)
 {
     const bool is_quick = check->options->level == HTI_INSPECT_QUICK;
@@ -274,14 +282,14 @@ static int check_data(struct hti_inspect *check, struct htstore_error *error)
     rc = hti_inspect_catalog_read(check, is_quick, error);
     if (rc == 0)
         rc = hti_inspect_catalog_compare(check, error);
-    check->report->n_tables = check->n_tables;
+    check->report->n_objects = check->n_objects;
     check->report->applied_lsn = check->has_store ? check->store.applied_lsn : 0;
     if (rc != 0 || !is_quick) {
         rc = rc ? rc : check_pages(check, error);
         return rc ? rc : hti_inspect_rows_run(check, error);
     }
-    for (size_t i = 0; i < check->n_tables; i++)
-        check->report->n_rows += check->tables[i].has_totals ? check->tables[i].totals.n_rows : 0;
+    for (size_t i = 0; i < check->n_objects; i++)
+        check->report->n_rows += rows_of(&check->objects[i]);
     return 0;
 }
 

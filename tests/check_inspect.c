@@ -98,11 +98,34 @@ static void put_large_values(void)
     ruin_close_table(table);
 }
 
-/* As ruin_make_sound(), and with large values, a table that was cleared, and one that was dropped. */
+static void put_other_kinds(void)
+{
+    const struct htstore_mapping_schema mapping_schema = { .size = sizeof mapping_schema };
+    struct htstore_variable_schema schema = { .size = sizeof schema };
+    struct htstore_variable *numbers, *texts;
+    struct htstore_mapping *mapping, *inner;
+    schema.initial_value = api_numbered(HTSTORE_FLOAT32, "300,100", 5);
+    OK(htstore_variable_create(api.store, "numbers", &schema, &numbers, &api.error));
+    schema.initial_value = api_array(HTSTORE_STRING, "[brain salad surgery]");
+    OK(htstore_variable_create(api.store, "texts", &schema, &texts, &api.error));
+    const struct htstore_entry entries[] = { { { "numbers", 7 }, numbers }, { { "texts", 5 }, texts } };
+    OK(htstore_mapping_create(api.store, "mapping", &mapping_schema, entries, 2, &mapping, &api.error));
+    const struct htstore_mapping_schema anonymous = { .size = sizeof anonymous, .flags = HTSTORE_ANONYMOUS };
+    OK(htstore_mapping_create(api.store, NULL, &anonymous, entries, 1, &inner, &api.error));
+    const struct htstore_bytes key = { "inner", 5 };
+    OK(htstore_mapping_put(mapping, &key, inner, &api.error));
+    OK(htstore_variable_close(numbers, &api.error));
+    OK(htstore_variable_close(texts, &api.error));
+    OK(htstore_mapping_close(inner, &api.error));
+    OK(htstore_mapping_close(mapping, &api.error));
+}
+
+/* As ruin_make_sound(), and with objects of other kinds, large values, a table that was cleared, and one that was dropped. */
 static void make_all_kinds(void)
 {
     ruin_make_sound();
     put_large_values();
+    put_other_kinds();
     struct htstore_table *table = ruin_make_table("cleared", HTSTORE_INT64, HTSTORE_INT64, "0");
     ruin_add_rows(table, 0, 2000, HTSTORE_LAZY);
     OK(htstore_flush(api.store, &api.error));
@@ -131,12 +154,13 @@ START_TEST(a_closed_store_is_sound_at_every_level)
     make_damaged();
     struct ruin_content before = ruin_load(ruin_data_path());
     SOUND(HTI_INSPECT_QUICK);
-    ck_assert_uint_eq(report.n_tables, 8);
+    ck_assert_uint_eq(report.n_objects, 8 + 4);
     ck_assert_uint_eq(report.n_unread, 1);
     uint64_t n_rows = report.n_rows;
     SOUND(HTI_INSPECT_FULL);
     ck_assert_uint_eq(report.n_rows, n_rows);
-    ck_assert_uint_eq(report.n_rows, 3000 + 700 + 60 + 200 + 2 + 8 + 10);
+    /* Variables are rows, too. */
+    ck_assert_uint_eq(report.n_rows, 3000 + 700 + 60 + 200 + 2 + 8 + 10 + 2 + 3);
     ck_assert_uint_gt(report.n_pages_read, 100);
     ck_assert_uint_gt(report.n_free_pages, 0);
     ck_assert_uint_eq(report.n_leaked_pages, 0);
@@ -166,7 +190,7 @@ START_TEST(many_tables_are_sound)
 {
     ruin_make_many();
     SOUND(HTI_INSPECT_FULL);
-    ck_assert_uint_eq(report.n_tables, RUIN_N_MANY);
+    ck_assert_uint_eq(report.n_objects, RUIN_N_MANY);
     ck_assert_uint_eq(report.n_rows, 3 * RUIN_N_MANY);
 }
 END_TEST
@@ -177,7 +201,7 @@ START_TEST(a_new_store_is_sound)
     api_open_store();
     api_close_store();
     SOUND(HTI_INSPECT_FULL);
-    ck_assert_uint_eq(report.n_tables, 0);
+    ck_assert_uint_eq(report.n_objects, 0);
 }
 END_TEST
 
@@ -286,7 +310,8 @@ START_TEST(every_lack_of_memory_is_a_clean_error)
     int rc = HTSTORE_ENOMEM;
     make_all_kinds();
     ruin_write_unflushed();
-    ruin_kill();
+    ruin_copy("sound", "damaged");
+    api_close_store();
     for (uint64_t i = 0; rc == HTSTORE_ENOMEM; i += 1 + i / 100) {
         uint64_t live = hti_mem_test_live();
         hti_mem_test_fail(i, false);
