@@ -16,6 +16,8 @@
 #include <unistd.h>
 
 #include "bytes.h"
+#include "catalog.h"
+#include "codec.h"
 #include "kv.h"
 #include "mem.h"
 #include "ruin.h"
@@ -527,6 +529,426 @@ START_TEST(every_changed_byte_of_the_journal_is_found)
 }
 END_TEST
 
+/* ---- one fault each: records and rows ---- */
+
+/* What a fault works with: a transaction in "damaged", and what the catalogue says of table "ints" and mapping "mapping". */
+static struct {
+    struct hti_kv *kv;
+    struct hti_kv_write *write;
+    uint64_t mapping;
+    struct hti_totals_record ints, words;
+} scene;
+
+static struct hti_kv_bytes read_record(enum hti_record_kind kind, uint64_t id)
+{
+    uint8_t key[HTI_CATALOG_KEY_SIZE];
+    struct hti_kv_bytes value;
+    OK(hti_kv_get(scene.write, HTI_KV_CATALOG, hti_catalog_key(kind, id, key), &value, &api.error));
+    return value;
+}
+
+static struct hti_totals_record read_totals(uint64_t id)
+{
+    struct hti_totals_record totals;
+    OK(hti_catalog_decode_totals(id, read_record(HTI_CATALOG_TOTALS, id), &totals, &api.error));
+    return totals;
+}
+
+static void put_totals(struct hti_totals_record totals)
+{
+    OK(hti_catalog_put_totals(scene.write, &totals, &api.error));
+}
+
+static struct hti_store_record read_store(void)
+{
+    struct hti_store_record store;
+    OK(hti_catalog_decode_store(read_record(HTI_CATALOG_STORE, 0), &store, &api.error));
+    return store;
+}
+
+static void put_raw(uint64_t database, const void *key, size_t key_size, const void *value, size_t value_size)
+{
+    OK(hti_kv_put(scene.write, database, (struct hti_kv_bytes){ key, key_size },
+                  (struct hti_kv_bytes){ value, value_size }, &api.error));
+}
+
+/* Row `n` of "ints", as it is stored. */
+static struct hti_kv_bytes ints_row(uint64_t n, uint8_t key[8])
+{
+    struct hti_kv_bytes value;
+    const struct htstore_array number = api_numbered(HTSTORE_INT64, "1", n);
+    hti_store_be64(key, *(const uint64_t *)number.data ^ UINT64_C(1) << 63);
+    OK(hti_kv_get(scene.write, scene.ints.database, (struct hti_kv_bytes){ key, 8 }, &value, &api.error));
+    return value;
+}
+
+static void totals_missing(void)
+{
+    OK(hti_catalog_remove(scene.write, HTI_CATALOG_TOTALS, 1, &api.error));
+}
+
+static void description_missing(void)
+{
+    OK(hti_catalog_remove(scene.write, HTI_CATALOG_OBJECT, 1, &api.error));
+}
+
+static void store_missing(void)
+{
+    OK(hti_catalog_remove(scene.write, HTI_CATALOG_STORE, 0, &api.error));
+}
+
+static void record_damaged(void)
+{
+    uint8_t key[HTI_CATALOG_KEY_SIZE];
+    struct hti_kv_bytes bytes = hti_catalog_key(HTI_CATALOG_TOTALS, 1, key);
+    put_raw(HTI_KV_CATALOG, bytes.data, bytes.size, "not a record", 12);
+}
+
+static void key_unknown(void)
+{
+    put_raw(HTI_KV_CATALOG, "\11 a key", 7, "value", 5);
+}
+
+static void count_wrong(void)
+{
+    scene.ints.n_rows++;
+    put_totals(scene.ints);
+}
+
+static void digest_wrong(void)
+{
+    scene.ints.digest.high ^= 1;
+    put_totals(scene.ints);
+}
+
+static void database_shared(void)
+{
+    scene.words.database = scene.ints.database;
+    put_totals(scene.words);
+}
+
+static void database_missing(void)
+{
+    OK(hti_kv_drop(scene.write, scene.ints.database, &api.error));
+}
+
+static void database_unclaimed(void)
+{
+    put_raw(0x99, "key", 3, "value", 5);
+}
+
+static void name_taken(void)
+{
+    struct hti_object_record record;
+    OK(hti_catalog_decode_object(2, read_record(HTI_CATALOG_OBJECT, 2), &record, &api.error));
+    record.name[0] = 'i', record.name[1] = 'n', record.name[2] = 't', record.name[3] = 's', record.name[4] = 0;
+    OK(hti_catalog_put_object(scene.write, &record, &api.error));
+    hti_object_record_release(&record);
+}
+
+static void number_not_given(void)
+{
+    struct hti_store_record store = read_store();
+    store.next_id = 2;
+    OK(hti_catalog_put_store(scene.write, &store, &api.error));
+}
+
+static void row_of_another_key(void)
+{
+    uint8_t from[8], to[8], copy[64];
+    struct hti_kv_bytes row = ints_row(9, from);
+    memcpy(copy, row.data, row.size);
+    ints_row(20, to);
+    put_raw(scene.ints.database, to, sizeof to, copy, row.size);
+}
+
+/* A row with a right checksum, that nobody wrote. */
+static void row_made_up(void)
+{
+    const struct htstore_array number = api_numbered(HTSTORE_INT64, "1", 20);
+    const uint8_t *key = number.data, value[8] = { 99 };
+    const struct hti_row row = { key, 8, value, sizeof value };
+    struct hti_row_type type;
+    uint8_t stored_key[8], stored[64];
+    hti_row_type_init(&type, HTSTORE_INT64, HTSTORE_INT64, 1);
+    hti_codec_store_row(&type, 1, &row, hti_hash_row(key, 8, value, sizeof value), stored);
+    ints_row(20, stored_key);
+    put_raw(scene.ints.database, stored_key, 8, stored, hti_codec_stored_size(&type, &row));
+}
+
+static void row_missing(void)
+{
+    uint8_t key[8];
+    ints_row(20, key);
+    OK(hti_kv_remove(scene.write, scene.ints.database, (struct hti_kv_bytes){ key, 8 }, &api.error));
+}
+
+static void row_missing_and_not_counted(void)
+{
+    row_missing();
+    scene.ints.n_rows--;
+    put_totals(scene.ints);
+}
+
+static void entry_missing(void)
+{
+    const struct hti_entry_record entry = { .mapping = scene.mapping, .name = "texts", .name_size = 5 };
+    OK(hti_catalog_remove_entry(scene.write, &entry, &api.error));
+}
+
+static void put_entry(uint64_t mapping, uint64_t index, uint64_t object, const char *name)
+{
+    const struct hti_entry_record entry = {
+        .mapping = mapping, .index = index, .object = object, .name = name, .name_size = strlen(name)
+    };
+    OK(hti_catalog_put_entry(scene.write, &entry, &api.error));
+}
+
+static void entry_exchanged(void)
+{
+    entry_missing();
+    put_entry(scene.mapping, 1, 1, "texts");
+}
+
+static void entry_of_nothing(void)
+{
+    entry_missing();
+    put_entry(scene.mapping, 1, 77777, "texts");
+}
+
+static void entry_in_nothing(void)
+{
+    put_entry(1, 0, 2, "name");
+}
+
+static void mapping_with_database(void)
+{
+    struct hti_totals_record totals = read_totals(scene.mapping);
+    totals.database = scene.ints.database;
+    put_totals(totals);
+}
+
+static void journal_missing(void)
+{
+    struct hti_store_record store = read_store();
+    store.clean = false;
+    OK(hti_catalog_put_store(scene.write, &store, &api.error));
+}
+
+static const struct {
+    void (*damage)(void);
+    uint32_t level; /* that finds it, and all higher ones */
+    const char *expected;
+} faults[] = {
+    { totals_missing, HTI_INSPECT_QUICK, "table ints: its totals are missing" },
+    { description_missing, HTI_INSPECT_QUICK, "object number 1: its description is missing" },
+    { store_missing, HTI_INSPECT_QUICK, "the catalogue: the record of the store is missing" },
+    { record_damaged, HTI_INSPECT_QUICK, "the catalogue: " },
+    { key_unknown, HTI_INSPECT_QUICK, "the catalogue: a record stands under an unknown key" },
+    { count_wrong, HTI_INSPECT_QUICK, "table ints: 3001 rows are recorded, 3000 are in its database" },
+    { digest_wrong, HTI_INSPECT_FULL, "table ints: its rows are not those that were written" },
+    { database_shared, HTI_INSPECT_QUICK, "another one has the same database" },
+    { database_missing, HTI_INSPECT_QUICK, "table ints: the database of its rows is missing" },
+    { database_unclaimed, HTI_INSPECT_QUICK, "-: database t0000000000000099 with 1 rows is no object's" },
+    { name_taken, HTI_INSPECT_QUICK, "table ints: another object has the same name" },
+    { number_not_given, HTI_INSPECT_QUICK, "table words: its number was never given" },
+    { row_of_another_key, HTI_INSPECT_FULL, "table ints: row " },
+    { row_made_up, HTI_INSPECT_FULL, "table ints: its rows are not those that were written" },
+    { row_missing, HTI_INSPECT_QUICK, "table ints: 3000 rows are recorded, 2999 are in its database" },
+    { row_missing_and_not_counted, HTI_INSPECT_FULL, "table ints: its rows are not those that were written" },
+    { entry_missing, HTI_INSPECT_QUICK, "mapping mapping: 3 entries are recorded, 2 are there" },
+    { entry_exchanged, HTI_INSPECT_QUICK, "mapping mapping: its entries are not those that were written" },
+    { entry_of_nothing, HTI_INSPECT_QUICK, "mapping mapping: an entry names object 77777, which does not exist" },
+    { entry_in_nothing, HTI_INSPECT_QUICK, "the catalogue: an entry is of mapping 1, which does not exist" },
+    { mapping_with_database, HTI_INSPECT_QUICK, "mapping mapping: it has a database" },
+    { journal_missing, HTI_INSPECT_QUICK, "-: it is missing, and the store was not closed" },
+};
+
+static uint64_t find_mapping(void)
+{
+    for (uint64_t id = 1;; id++) {
+        uint8_t key[HTI_CATALOG_KEY_SIZE];
+        struct hti_object_record record;
+        struct hti_kv_bytes value;
+        if (hti_kv_get(scene.write, HTI_KV_CATALOG, hti_catalog_key(HTI_CATALOG_OBJECT, id, key), &value, NULL) != 0)
+            continue;
+        OK(hti_catalog_decode_object(id, value, &record, &api.error));
+        bool found = record.name && strcmp(record.name, "mapping") == 0;
+        hti_object_record_release(&record);
+        if (found)
+            return id;
+    }
+}
+
+/* Change "damaged" through LMDB, as a program with a fault would. */
+static void edit(void (*change)(void))
+{
+    const struct hti_kv_options options = { .dir_fd = open(api_path("damaged"), O_RDONLY | O_DIRECTORY | O_CLOEXEC),
+                                            .path = "damaged",
+                                            .map_size = 1 << 30,
+                                            .max_pinned = 8,
+                                            .max_readers = 8 };
+    struct hti_kv_read *read;
+    OK(hti_kv_open(&options, &scene.kv, &api.error));
+    OK(hti_kv_acquire(scene.kv, HTI_KV_CATALOG, false, &api.error));
+    OK(hti_kv_read_begin(scene.kv, false, &read, &api.error));
+    OK(hti_catalog_get_totals(read, 1, &scene.ints, &api.error));
+    OK(hti_catalog_get_totals(read, 2, &scene.words, &api.error));
+    hti_kv_read_end(read);
+    OK(hti_kv_acquire(scene.kv, scene.ints.database, false, &api.error));
+    if (change == database_unclaimed || !change)
+        OK(hti_kv_acquire(scene.kv, 0x99, true, &api.error));
+    OK(hti_kv_begin(scene.kv, &scene.write, &api.error));
+    scene.mapping = find_mapping();
+    if (change)
+        change();
+    OK(hti_kv_commit(scene.write, &api.error));
+    hti_kv_close(scene.kv);
+    close(options.dir_fd);
+}
+
+START_TEST(every_fault_of_records_and_rows_is_found)
+{
+    make_damaged();
+    edit(faults[_i].damage);
+    FOUND(HTI_INSPECT_FULL, faults[_i].expected);
+    FOUND(HTI_INSPECT_DEEP, faults[_i].expected);
+    if (faults[_i].level == HTI_INSPECT_QUICK)
+        FOUND(HTI_INSPECT_QUICK, faults[_i].expected);
+    else
+        SOUND(HTI_INSPECT_QUICK);
+}
+END_TEST
+
+START_TEST(an_empty_database_that_a_flush_left_is_no_fault)
+{
+    make_damaged();
+    edit(NULL);
+    SOUND(HTI_INSPECT_FULL);
+}
+END_TEST
+
+/* ---- one fault each: files ---- */
+
+static const char *path_of(const char *name)
+{
+    static char path[300];
+    snprintf(path, sizeof path, "damaged/%s", name);
+    return api_path(path);
+}
+
+START_TEST(a_file_that_is_cut_short_is_told_with_both_sizes)
+{
+    make_damaged();
+    struct ruin_content content = ruin_load(ruin_data_path());
+    OK(truncate(ruin_data_path(), (off_t)(content.size / 2)));
+    FOUND(HTI_INSPECT_QUICK, "the file is cut short");
+    FOUND(HTI_INSPECT_FULL, "the file ends before it");
+    OK(truncate(ruin_data_path(), 5000));
+    FOUND(HTI_INSPECT_FULL, "");
+    OK(truncate(ruin_data_path(), 0));
+    FOUND(HTI_INSPECT_FULL, "the file is empty");
+    ck_assert_uint_eq(report.n_unread, 2);
+}
+END_TEST
+
+START_TEST(with_one_meta_the_state_before_is_read)
+{
+    make_damaged();
+    uint64_t newest = ruin_newest_meta();
+    ruin_spoil_at(ruin_data_path(), newest * PAGE, 100);
+    FOUND(HTI_INSPECT_FULL, "");
+    ck_assert_uint_eq(report.n_objects, 12);
+    ck_assert_uint_gt(report.n_rows, 3000);
+    ruin_spoil_at(ruin_data_path(), !newest * PAGE, 100);
+    FOUND(HTI_INSPECT_FULL, "");
+    ck_assert_uint_eq(report.n_rows, 0);
+    ck_assert_uint_eq(report.n_unread, 2);
+}
+END_TEST
+
+START_TEST(metas_that_do_not_follow_each_other_are_told)
+{
+    uint8_t raw[8];
+    make_damaged();
+    uint64_t older = !ruin_newest_meta();
+    struct ruin_content content = ruin_load(ruin_data_path());
+    hti_store_le64(raw, hti_load_le64(content.data + older * PAGE + 144) - 2);
+    ruin_write_at(ruin_data_path(), older * PAGE + 144, raw, 8);
+    FOUND(HTI_INSPECT_QUICK, "which do not follow each other");
+}
+END_TEST
+
+START_TEST(damaged_pages_are_told_once_with_their_table)
+{
+    make_damaged();
+    ruin_spoil_at(ruin_data_path(), ruin_find_bytes(ruin_data_path(), "key-000123", 10), 3);
+    FOUND(HTI_INSPECT_FULL, "table words: ");
+    ck_assert_uint_ge(report.n_damaged_rows, 1);
+    SOUND(HTI_INSPECT_QUICK);
+    ck_assert_uint_eq(report.n_unread, 1);
+}
+END_TEST
+
+START_TEST(a_bad_sector_is_a_finding)
+{
+    struct stat status;
+    make_damaged();
+    OK(stat(ruin_data_path(), &status));
+    off_t at = (off_t)ruin_find_bytes(ruin_data_path(), "key-000123", 10);
+    ruin_bad_sector = (struct ruin_bad_sector){ status.st_ino, at, at + 1 };
+    FOUND(HTI_INSPECT_FULL, "it cannot be read");
+    ruin_bad_sector.inode = 0;
+    SOUND(HTI_INSPECT_FULL);
+}
+END_TEST
+
+static void make_killed(void)
+{
+    ruin_make_sound();
+    ruin_write_unflushed();
+    ruin_kill();
+}
+
+START_TEST(faults_of_segments_are_found)
+{
+    make_killed();
+    const char *path = ruin_segment_path(ruin_find_segment(false));
+    ruin_spoil_at(path, 3, 1);
+    FOUND(HTI_INSPECT_QUICK, "-: ");
+    FOUND(HTI_INSPECT_FULL, "-: ");
+    ruin_spoil_at(path, 3, 1);
+    SOUND(HTI_INSPECT_QUICK);
+    OK(truncate(path, 5000));
+    FOUND(HTI_INSPECT_QUICK, "-: ");
+    ruin_remove("damaged/journal");
+    FOUND(HTI_INSPECT_QUICK, "-: it is missing, and the store was not closed");
+}
+END_TEST
+
+START_TEST(a_record_that_was_synced_and_is_damaged_is_found_and_the_ones_behind_it_are_read)
+{
+    make_killed();
+    SOUND(HTI_INSPECT_FULL);
+    uint64_t n_records = report.n_records;
+    ruin_spoil_at(ruin_segment_path(ruin_find_segment(false)), 5000, 1);
+    FOUND(HTI_INSPECT_FULL, "had been synced, and are missing or damaged");
+    ck_assert_uint_ge(report.n_records, n_records - 2);
+    SOUND(HTI_INSPECT_QUICK);
+}
+END_TEST
+
+START_TEST(without_lock_files_a_store_is_checked_all_the_same)
+{
+    make_damaged();
+    OK(unlink(path_of("lock.mdb")));
+    OK(unlink(path_of("LOCK")));
+    SOUND(HTI_INSPECT_FULL);
+    ck_assert_int_ne(access(path_of("lock.mdb"), F_OK), 0);
+    ck_assert_int_ne(access(path_of("LOCK"), F_OK), 0);
+}
+END_TEST
+
 /* ---- suite ---- */
 
 static TCase *make_case(Suite *suite, const char *name)
@@ -550,6 +972,17 @@ int main(void)
     tcase_add_test(tests, what_is_no_store_is_an_error);
     tcase_add_test(tests, a_check_stops_when_asked);
     tcase_add_test(tests, every_lack_of_memory_is_a_clean_error);
+    tests = make_case(suite, "faults");
+    tcase_add_loop_test(tests, every_fault_of_records_and_rows_is_found, 0, (int)(sizeof faults / sizeof *faults));
+    tcase_add_test(tests, an_empty_database_that_a_flush_left_is_no_fault);
+    tcase_add_test(tests, a_file_that_is_cut_short_is_told_with_both_sizes);
+    tcase_add_test(tests, with_one_meta_the_state_before_is_read);
+    tcase_add_test(tests, metas_that_do_not_follow_each_other_are_told);
+    tcase_add_test(tests, damaged_pages_are_told_once_with_their_table);
+    tcase_add_test(tests, a_bad_sector_is_a_finding);
+    tcase_add_test(tests, faults_of_segments_are_found);
+    tcase_add_test(tests, a_record_that_was_synced_and_is_damaged_is_found_and_the_ones_behind_it_are_read);
+    tcase_add_test(tests, without_lock_files_a_store_is_checked_all_the_same);
     tests = make_case(suite, "any_byte");
     tcase_add_loop_test(tests, every_changed_byte_that_matters_is_found, 0, 4);
     tcase_add_test(tests, every_changed_byte_of_the_journal_is_found);
