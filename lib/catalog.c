@@ -188,7 +188,8 @@ int hti_catalog_decode_store(struct hti_kv_bytes value, struct hti_store_record 
     record->session = hti_reader_u64(&reader);
     record->first_segment = hti_reader_u64(&reader);
     flags = hti_reader_u32(&reader);
-    if (!hti_reader_ok(&reader) || hti_reader_left(&reader) != 0 || (flags & ~(FLAG_CLEAN | FLAG_FLUSHING | FLAG_INCOMPLETE)) || !id)
+    if (!hti_reader_ok(&reader) || hti_reader_left(&reader) != 0 ||
+        (flags & ~(FLAG_CLEAN | FLAG_FLUSHING | FLAG_INCOMPLETE)) || !id)
         return malformed(0, error);
     memcpy(record->store_id, id, sizeof record->store_id);
     record->clean = flags & FLAG_CLEAN;

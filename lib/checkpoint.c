@@ -401,8 +401,8 @@ static int save_at(struct htstore_checkpoint *checkpoint, const char *path, int6
 }
 
 static int save_numbered(struct htstore_checkpoint *checkpoint, const char *prefix,
-                         const struct htstore_snapshot_options *options, struct htstore_arena *arena,
-                         const char **path, struct htstore_error *error)
+                         const struct htstore_snapshot_options *options, struct htstore_arena *arena, const char **path,
+                         struct htstore_error *error)
 {
     const size_t size = strlen(prefix) + NUMBER_SIZE;
     const int64_t counter = hti_checkpoint_counter(checkpoint) + 1;

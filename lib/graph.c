@@ -75,9 +75,9 @@ static int push_object(struct gather *g, const struct hti_graph_object *object)
 static void describe(const struct gather *g, const struct hti_core *core, struct hti_snap_node *node)
 {
     const struct hti_object_record *record = &core->record;
-    const bool has_rows = record->kind == HTSTORE_KIND_VARIABLE ||
-                          (record->kind == HTSTORE_KIND_TABLE &&
-                           (g->all_contents || !(record->flags & HTSTORE_NO_CHECKPOINT)));
+    const bool has_rows =
+        record->kind == HTSTORE_KIND_VARIABLE ||
+        (record->kind == HTSTORE_KIND_TABLE && (g->all_contents || !(record->flags & HTSTORE_NO_CHECKPOINT)));
 
     memset(node, 0, sizeof *node);
     node->kind = record->kind;
@@ -114,8 +114,8 @@ static int find_node(struct gather *g, struct hti_core *core, uint32_t *number)
     if (rc == 0)
         rc = hti_snap_graph_add_node(&g->graph->snap, &node, number);
     if (rc == 0 && core->record.kind == HTSTORE_KIND_TABLE)
-        rc = hti_snap_graph_set_default(&g->graph->snap, *number, core->record.default_value,
-                                        core->record.default_size);
+        rc =
+            hti_snap_graph_set_default(&g->graph->snap, *number, core->record.default_value, core->record.default_size);
     if (rc == 0)
         core->marks = *number + 1;
     return rc;
@@ -157,8 +157,9 @@ static int add_counter(struct gather *g, int64_t counter)
     if (rc == 0)
         rc = hti_snap_graph_add_node(&g->graph->snap, &node, &g->graph->counter_node);
     g->graph->counter = counter;
-    return rc ? rc : hti_snap_graph_add_edge(&g->graph->snap, 0, HTI_GRAPH_COUNTER_NAME,
-                                             sizeof HTI_GRAPH_COUNTER_NAME - 1, g->graph->counter_node);
+    return rc ? rc
+              : hti_snap_graph_add_edge(&g->graph->snap, 0, HTI_GRAPH_COUNTER_NAME, sizeof HTI_GRAPH_COUNTER_NAME - 1,
+                                        g->graph->counter_node);
 }
 
 /* --- the root --- */

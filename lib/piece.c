@@ -45,9 +45,9 @@ int hti_piece_encode(const struct hti_row *row, uint32_t index, struct hti_buf *
     const uint32_t size = left_from(row->key_size + row->value_size, offset);
     if (hti_buf_reserve(plain, HTI_PIECE_HEAD_SIZE + size) != 0)
         return HTSTORE_ENOMEM;
-    const struct hti_piece piece = {
-        .key_size = (uint32_t)row->key_size, .value_size = (uint32_t)row->value_size, .offset = (uint32_t)offset
-    };
+    const struct hti_piece piece = { .key_size = (uint32_t)row->key_size,
+                                     .value_size = (uint32_t)row->value_size,
+                                     .offset = (uint32_t)offset };
     hti_piece_store_head(&piece, plain->data + plain->size);
     plain->size += HTI_PIECE_HEAD_SIZE;
     put_part(row, offset, size, plain);

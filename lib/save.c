@@ -415,8 +415,7 @@ static int add_row(struct save *s, const struct hti_row_type *type, const struct
 
     if (bytes > HTI_BLOCK_LARGE)
         return entry->value_page ? add_large(s, type, entry) : fail_node(s, s->node, "a row has an impossible size");
-    if (s->current &&
-        (s->current->n_rows == HTI_BLOCK_MAX_ROWS || s->current->bytes + bytes > HTI_BLOCK_MAX_BYTES))
+    if (s->current && (s->current->n_rows == HTI_BLOCK_MAX_ROWS || s->current->bytes + bytes > HTI_BLOCK_MAX_BYTES))
         rc = submit_current(s);
     if (rc == 0 && !s->current)
         rc = start_job(s, false);
@@ -442,8 +441,8 @@ static int scan_rows(struct save *s)
     struct hti_kvwalk_cursor *cursor;
     struct hti_kvwalk_entry entry;
     struct hti_row_type type;
-    int rc = hti_instant_rows(s->instant, s->node, HTI_BLOCK_LARGE + CHECKSUM_SIZE + LONG_KEY_HEAD_SIZE, &cursor,
-                              s->error);
+    int rc =
+        hti_instant_rows(s->instant, s->node, HTI_BLOCK_LARGE + CHECKSUM_SIZE + LONG_KEY_HEAD_SIZE, &cursor, s->error);
 
     if (rc != 0)
         return rc;

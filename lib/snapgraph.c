@@ -173,8 +173,8 @@ static const char *check_variable(const struct hti_snap_node *node)
         return wrong;
     if ((node->flags & HTI_SNAP_COUNTER) && (node->value_dtype != HTSTORE_INT64 || node->shape.rank != 0))
         return "a save counter of another type";
-    if ((node->flags & ~(HTI_SNAP_NOT_TRAINABLE | HTI_SNAP_COUNTER)) != HTI_SNAP_HAS_CONTENTS || node->role < HTI_SNAP_WEIGHT ||
-        node->role > HTI_SNAP_UPDATE || node->key_dtype != 0 || node->default_size != 0)
+    if ((node->flags & ~(HTI_SNAP_NOT_TRAINABLE | HTI_SNAP_COUNTER)) != HTI_SNAP_HAS_CONTENTS ||
+        node->role < HTI_SNAP_WEIGHT || node->role > HTI_SNAP_UPDATE || node->key_dtype != 0 || node->default_size != 0)
         return "impossible flags of a variable";
     return NULL;
 }

@@ -33,7 +33,8 @@ enum hti_snap_kind {
 #define HTI_SNAP_NO_CHECKPOINT 0x02u /* tables: as their schema says; without HAS_CONTENTS only that is saved */
 #define HTI_SNAP_LAYER 0x04u /* mappings */
 #define HTI_SNAP_NOT_TRAINABLE 0x08u /* mappings, variables */
-#define HTI_SNAP_COUNTER 0x10u /* a scalar int64 variable right below the root: the save counter, no object of the store */
+#define HTI_SNAP_COUNTER                                                                                               \
+    0x10u /* a scalar int64 variable right below the root: the save counter, no object of the store */
 
 /* Roles of variables, stored; 0 for other nodes. */
 enum hti_snap_role { HTI_SNAP_WEIGHT = 1, HTI_SNAP_LOSS = 2, HTI_SNAP_UPDATE = 3 };

@@ -34,7 +34,8 @@ int hti_snapshot_open_path(const char *path, int *fd, struct htstore_error *erro
 int hti_snapshot_open(int folder_fd, const char *name, const char *path, int *fd, struct hti_snapread **reader,
                       struct htstore_error *error)
 {
-    int rc = folder_fd == AT_FDCWD ? hti_snapshot_open_path(name, fd, error) : hti_file_open(folder_fd, name, O_RDONLY, path, fd, error);
+    int rc = folder_fd == AT_FDCWD ? hti_snapshot_open_path(name, fd, error)
+                                   : hti_file_open(folder_fd, name, O_RDONLY, path, fd, error);
 
     *reader = NULL;
     if (rc != 0)

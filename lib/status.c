@@ -90,8 +90,7 @@ static int assert_live(struct htstore_restore *r, struct htstore_error *error)
     }
     hti_graph_release(&live);
     if (missing.n > 0)
-        return hti_fail(error, HTSTORE_ENOTFOUND,
-                        "Found %llu objects that were not bound to checkpointed values: %s%s",
+        return hti_fail(error, HTSTORE_ENOTFOUND, "Found %llu objects that were not bound to checkpointed values: %s%s",
                         (unsigned long long)missing.n, missing.text, more(&missing));
     if (r->binding.n_inconsistent > 0)
         return hti_fail(error, HTSTORE_ECONFLICT,
@@ -113,8 +112,8 @@ static int assert_saved(const struct htstore_restore *r, struct htstore_error *e
         add_path(r->binding.bound[i].id ? &unused : &unresolved, label);
     }
     if (unresolved.n > 0)
-        return hti_fail(error, HTSTORE_ENOTFOUND, "Unresolved object in checkpoint %s%s (%llu in all)",
-                        unresolved.text, more(&unresolved), (unsigned long long)unresolved.n);
+        return hti_fail(error, HTSTORE_ENOTFOUND, "Unresolved object in checkpoint %s%s (%llu in all)", unresolved.text,
+                        more(&unresolved), (unsigned long long)unresolved.n);
     if (unused.n > 0)
         return hti_fail(error, HTSTORE_ENOTFOUND, "Unused attributes in these objects: %s%s (%llu in all)", unused.text,
                         more(&unused), (unsigned long long)unused.n);
@@ -142,9 +141,9 @@ static int assert_nontrivial(struct htstore_restore *r, struct htstore_error *er
         return rc;
     n_live = live.snap.n_nodes;
     hti_graph_release(&live);
-    return n_live <= 1 ? 0
-                       : hti_fail(error, HTSTORE_ENOTFOUND,
-                                  "Nothing except the root object matches a checkpointed value");
+    return n_live <= 1
+               ? 0
+               : hti_fail(error, HTSTORE_ENOTFOUND, "Nothing except the root object matches a checkpointed value");
 }
 
 static int run_assertion(struct htstore_restore *r,

@@ -285,7 +285,8 @@ static int join(struct unpack *u, struct job *job)
     if (rc < 0 || (rc == 0) != (job->block.n_rows == 1)) {
         if (rc == HTSTORE_ENOMEM)
             return hti_fail(u->error, rc, "no memory for a large row");
-        return hti_snapread_fail_block(u->reader, &job->block, "it is not the piece of a row that comes next", u->error);
+        return hti_snapread_fail_block(u->reader, &job->block, "it is not the piece of a row that comes next",
+                                       u->error);
     }
     if (rc == 1)
         return 0;
