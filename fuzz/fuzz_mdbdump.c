@@ -1,9 +1,11 @@
 /*
- * fuzz_mdbdump: the reader of dumps over any bytes: all sections, and their rows as rows of tables of several kinds. What
- * was read must come out the same when it is written and read again.
+ * fuzz_mdbdump: the reader of dumps over any bytes: all sections, and their rows as rows of tables of several kinds, and as
+ * records of a store. What was read must come out the same when it is written and read again; records that make a store must
+ * make the same records again.
  */
 #include "../tools/mdbread.h"
 
+#include "../tools/dumpschema.h"
 #include "../tools/mdbwrite.h"
 #include "../tools/packed.h"
 
@@ -58,10 +60,54 @@ static void try_rows(const struct mdbread *read)
     }
 }
 
+static void read_records(const char *text, size_t size, struct dump_objects *objects);
+
+/* Records that hold together, written, are read again as the same records. */
+static void try_objects(struct dump_objects *objects)
+{
+    struct buffer reason = { 0 }, first = { 0 }, second = { 0 };
+    struct dump_objects again = { 0 };
+
+    if (dumpschema_check(objects, &reason) == 0) {
+        for (size_t i = 0; i < objects->n; i++) {
+            if (objects->list[i]->section != NULL &&
+                dumpschema_find_section(objects, objects->list[i]->section) != objects->list[i])
+                abort();
+        }
+        dumpschema_write(&first, objects);
+        mdbwrite_end(&first);
+        read_records(first.data, first.size, &again);
+        dumpschema_write(&second, &again);
+        mdbwrite_end(&second);
+        if (first.size != second.size || memcmp(first.data, second.data, first.size) != 0)
+            abort();
+    } else if (reason.size == 0) {
+        abort();
+    }
+    dumpschema_release(&again);
+    buffer_release(&reason);
+    buffer_release(&first);
+    buffer_release(&second);
+}
+
+static void try_record(struct dump_objects *objects, const struct mdbread *read)
+{
+    struct htstore_bytes key = bytes_of(&read->key), value = bytes_of(&read->value);
+    struct buffer reason = { 0 };
+
+    if (dumpschema_read(objects, &key, &value, &reason) != 0) {
+        if (reason.size == 0)
+            abort();
+        dumpschema_release(objects); /* as a restore ends here */
+    }
+    buffer_release(&reason);
+}
+
 /* Append what is read of a section; false at a refusal. */
 static bool read_section(struct mdbread *read, struct buffer *text, bool try)
 {
     static const struct mdbwrite settings = { 1, true };
+    struct dump_objects objects = { 0 };
     enum mdbread_result result = mdbread_section(read);
 
     if (result != MDBREAD_OK)
@@ -71,25 +117,53 @@ static bool read_section(struct mdbread *read, struct buffer *text, bool try)
         return false; /* such a name is never written */
     mdbwrite_begin(text, &settings, buffer_string(&read->header.database));
     while ((result = mdbread_row(read)) == MDBREAD_OK) {
-        if (try)
+        if (try) {
             try_rows(read);
+            try_record(&objects, read);
+        }
         mdbwrite_bytes(text, read->key.data, read->key.size);
         mdbwrite_bytes(text, read->value.data, read->value.size);
     }
     if (result != MDBREAD_END && read->why.size == 0)
         abort();
+    try_objects(&objects);
+    dumpschema_release(&objects);
     mdbwrite_end(text);
     return result == MDBREAD_END;
 }
 
-static void read_text(const void *data, size_t size, struct buffer *text, bool try)
+/* The file of that text. */
+static int open_text(const void *data, size_t size)
 {
     int fd = memfd_create("fuzz_mdbdump", MFD_CLOEXEC);
-    struct mdbread read;
-    struct lines lines;
 
     if (fd < 0 || (size > 0 && write(fd, data, size) != (ssize_t)size) || lseek(fd, 0, SEEK_SET) != 0)
         abort();
+    return fd;
+}
+
+/* The rows of a section without its header. */
+static void read_records(const char *text, size_t size, struct dump_objects *objects)
+{
+    int fd = open_text(text, size);
+    struct mdbread read;
+    struct lines lines;
+
+    lines_open(&lines, fd);
+    mdbread_open(&read, &lines);
+    while (mdbread_row(&read) == MDBREAD_OK)
+        try_record(objects, &read);
+    mdbread_close(&read);
+    lines_close(&lines);
+    close(fd);
+}
+
+static void read_text(const void *data, size_t size, struct buffer *text, bool try)
+{
+    int fd = open_text(data, size);
+    struct mdbread read;
+    struct lines lines;
+
     lines_open(&lines, fd);
     mdbread_open(&read, &lines);
     while (read_section(&read, text, try))
