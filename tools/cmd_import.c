@@ -29,16 +29,19 @@ enum {
     ID_BATCH,
     ID_REPLACE_ALL,
     ID_ACK_FD,
-    ID_DURABILITY
+    ID_DURABILITY,
+    ID_DATABASE,
+    ID_BYTE_ORDER
 };
 
-enum { FORMAT_UNKNOWN = -1, FORMAT_TSV, FORMAT_TEXT };
+enum { FORMAT_UNKNOWN = -1, FORMAT_TSV, FORMAT_TEXT, FORMAT_MDB };
 
-static const char *const format_names[] = { "tsv", "text", NULL };
+static const char *const format_names[] = { "tsv", "text", "mdb", NULL };
 
 struct settings {
-    bool has_format, has_escape, has_max_errors, has_ack_fd, has_durability, has_batch;
-    int format, escape, header, policy, durability;
+    bool has_format, has_escape, has_max_errors, has_ack_fd, has_durability, has_batch, has_byte_order;
+    int format, escape, header, policy, durability, byte_order;
+    struct mdbrows_settings mdb;
     const char *delimiter, *key_column, *value_column, *line_offset;
     uint64_t skip_lines, max_errors, skip_rows, batch, ack_fd;
     struct loader_settings load; /* filled in the end; some options go there at once */
@@ -74,8 +77,12 @@ static int set_word(struct tool *tool, struct settings *settings, int id, const 
     static const char *const headers[] = { "no", "yes", NULL };
     static const char *const policies[] = { "error", "keep", "replace", NULL }; /* enum merge_policy */
     static const char *const durabilities[] = { "sync", "interval", "lazy", NULL };
+    static const char *const byte_orders[] = { "little", "big", NULL };
 
     switch (id) {
+    case ID_BYTE_ORDER:
+        settings->has_byte_order = true;
+        return tool_parse_word(tool, "--byte-order", value, byte_orders, &settings->byte_order);
     case ID_FORMAT:
         settings->has_format = true;
         return tool_parse_word(tool, "--format", value, format_names, &settings->format);
@@ -103,7 +110,11 @@ static int set(struct tool *tool, void *user, int id, const char *value)
     case ID_HEADER:
     case ID_ON_CONFLICT:
     case ID_DURABILITY:
+    case ID_BYTE_ORDER:
         return set_word(tool, settings, id, value);
+    case ID_DATABASE:
+        settings->mdb.database = value;
+        break;
     case ID_DELIMITER:
         settings->delimiter = value;
         break;
@@ -146,11 +157,13 @@ static int choose_format(const struct tool *tool, struct settings *settings, con
         settings->format = FORMAT_TSV;
     else if (size >= 4 && strcmp(path + size - 4, ".txt") == 0)
         settings->format = FORMAT_TEXT;
+    else if (size >= 5 && strcmp(path + size - 5, ".dump") == 0)
+        settings->format = FORMAT_MDB;
     else
-        return tool_fail_usage(tool, "%s: give --format=tsv or --format=text",
+        return tool_fail_usage(tool, "%s: give --format=tsv, --format=text or --format=mdb",
                                path == NULL || strcmp(path, "-") == 0
                                    ? "standard input has no name that tells its format"
-                                   : "the name does not end in .tsv or .txt");
+                                   : "the name does not end in .tsv, .txt or .dump");
     return STATUS_DONE;
 }
 
@@ -253,6 +266,26 @@ static int check_usage(const struct tool *tool, const struct settings *settings)
     return STATUS_DONE;
 }
 
+/* Options that are about lines go with text, those about sections with dumps. */
+static int check_format(const struct tool *tool, const struct settings *settings)
+{
+    const struct reader_settings *reader = &settings->load.reader;
+
+    if (settings->format != FORMAT_MDB) {
+        if (settings->mdb.database != NULL || settings->has_byte_order)
+            return tool_fail_usage(tool, "%s goes with --format=mdb only",
+                                   settings->has_byte_order ? "--byte-order" : "--database");
+        return STATUS_DONE;
+    }
+    if (settings->load.rejects_path != NULL)
+        return tool_fail_usage(tool, "--rejects does not go with --format=mdb; give --max-errors=N");
+    if (settings->has_escape || settings->header == 1 || settings->delimiter != NULL || settings->key_column != NULL ||
+        settings->value_column != NULL || settings->line_offset != NULL || settings->skip_lines > 0 ||
+        reader->skip_blank || reader->comment != NULL)
+        return tool_fail_usage(tool, "options about lines and columns do not go with --format=mdb");
+    return STATUS_DONE;
+}
+
 static int open_input(const struct tool *tool, const char *path, struct reader_settings *reader)
 {
     reader->fd = STDIN_FILENO;
@@ -280,6 +313,8 @@ static void complete(const struct tool *tool, struct settings *settings)
     load->reader.batch_rows = settings->has_batch ? settings->batch : 8192;
     if (load->replace_all || tool->dry_run)
         load->reader.batch_rows = UINT64_MAX;
+    settings->mdb.big_endian = settings->byte_order == 1;
+    load->reader.mdb = settings->format == FORMAT_MDB ? &settings->mdb : NULL;
     load->policy = (enum merge_policy)settings->policy;
     load->max_errors = settings->max_errors;
     if (!settings->has_max_errors && load->rejects_path != NULL)
@@ -296,7 +331,7 @@ static int import_into(struct tool *tool, struct settings *settings, struct htst
     struct rows_layout layout;
     int status = tool_open_table(tool, store, argument, &table, &layout);
 
-    if (status == STATUS_DONE)
+    if (status == STATUS_DONE && settings->format != FORMAT_MDB)
         status = make_format(tool, settings, &layout, &settings->load.reader.format);
     if (status == STATUS_DONE)
         status = loader_run(tool, &settings->load, store, table, &layout);
@@ -315,6 +350,8 @@ static int run(struct tool *tool, void *user, int n, char **arguments)
     tool->store = arguments[0];
     if (status == STATUS_DONE)
         status = choose_format(tool, settings, path);
+    if (status == STATUS_DONE)
+        status = check_format(tool, settings);
     if (status != STATUS_DONE)
         return status;
     complete(tool, settings);
@@ -330,11 +367,14 @@ static int run(struct tool *tool, void *user, int n, char **arguments)
 }
 
 static const struct option_entry options[] = {
-    { ID_FORMAT, 0, "format", "tsv|text",
-      "default: by the end of the name, .tsv or .txt. tsv: the key in column\n"
-      "0, the elements of the value in the next ones, no others, with escapes.\n"
-      "text: the key is the whole line, the value its number; no escapes, one\n"
-      "CR at the end of a line is dropped" },
+    { ID_FORMAT, 0, "format", "tsv|text|mdb",
+      "default: by the end of the name, .tsv, .txt or .dump. tsv: the key in\n"
+      "column 0, the elements of the value in the next ones, no others, with\n"
+      "escapes. text: the key is the whole line, the value its number; no\n"
+      "escapes, one CR at the end of a line is dropped. mdb: what mdb_dump or\n"
+      "db_dump writes; options about lines and columns do not go with it" },
+    { ID_DATABASE, 0, "database", "NAME", "mdb: the section of the dump; default the first one" },
+    { ID_BYTE_ORDER, 0, "byte-order", "little|big", "mdb: of numbers in keys and values; default little" },
     { ID_ESCAPE, 0, "escape", "tsv|none", "whether \\\\ \\t \\n \\r \\xHH are escapes; any other \\ refuses a row" },
     { ID_HEADER, 0, "header", "yes|no", "yes: the first line is no row; default no" },
     { ID_DELIMITER, 0, "delimiter", "BYTE", "what separates columns; default \\t" },

@@ -95,17 +95,23 @@ static bool is_utf8(const unsigned char *p, size_t size)
     return true;
 }
 
+void json_base64(struct json *json, const void *data, size_t size)
+{
+    begin_item(json);
+    buffer_text(json->text, "{\"base64\":\"");
+    write_base64(json->text, data, size);
+    buffer_text(json->text, "\"}");
+}
+
 void json_bytes(struct json *json, const void *data, size_t size)
 {
     const unsigned char *p = data;
 
-    begin_item(json);
     if (!is_utf8(p, size)) {
-        buffer_text(json->text, "{\"base64\":\"");
-        write_base64(json->text, p, size);
-        buffer_text(json->text, "\"}");
+        json_base64(json, data, size);
         return;
     }
+    begin_item(json);
     buffer_add(json->text, '"');
     for (size_t i = 0, length; i < size; i += length) {
         length = escape_utf8_length(p + i, size - i);

@@ -30,6 +30,9 @@ void json_count(struct json *json, uint64_t value);
 void json_bytes(struct json *json, const void *data, size_t size);
 void json_string(struct json *json, const char *text);
 
+/* { "base64": "..." }, whatever the bytes are. */
+void json_base64(struct json *json, const void *data, size_t size);
+
 /*
  * One element. Floats that are not finite are "NaN", "Infinity", "-Infinity"; integers above 2^63-1 are strings of their
  * digits, which many readers would otherwise refuse or round.

@@ -15,7 +15,9 @@ enum lines_result {
     LINES_END,
     LINES_INTERRUPTED, /* a signal was noted; see signals.h */
     LINES_TOO_LONG,
-    LINES_FAILED /* errno in `error` */
+    LINES_FAILED, /* errno in `error` */
+    LINES_DAMAGED, /* not given by lines_next(): the lines break the grammar of their format */
+    LINES_UNSUPPORTED /* nor this: they are of another format */
 };
 
 struct lines {

@@ -171,10 +171,24 @@ static int apply_batch(struct loader *load)
 
 /* ---- the whole import ---- */
 
+/* What is wrong with the text of a dump. */
+static int fail_dump(const struct loader *load)
+{
+    const struct mdbrows *mdb = &load->reader.mdb;
+    const char *source = load->settings->reader.source;
+
+    if (mdb->is_missing)
+        return tool_fail(load->tool, STATUS_MISSING, source, "%s", mdb->read.why.data);
+    return tool_fail(load->tool, load->reader.result == LINES_DAMAGED ? STATUS_DAMAGED : STATUS_TYPE, source,
+                     "line %" PRIu64 ": %s", load->reader.lines.number, mdb->read.why.data);
+}
+
 static int fail_input(const struct loader *load)
 {
     const char *source = load->settings->reader.source;
 
+    if (load->reader.result == LINES_DAMAGED || load->reader.result == LINES_UNSUPPORTED)
+        return fail_dump(load);
     if (load->reader.result == LINES_TOO_LONG)
         return tool_fail(load->tool, STATUS_TYPE, source, "line %" PRIu64 " is longer than 1 GiB",
                          load->reader.lines.number + 1);
@@ -277,6 +291,19 @@ static void release(struct loader *load)
     merge_release(&load->merge);
 }
 
+static void warn_of_dump(const struct loader *load)
+{
+    const struct mdbrows *mdb = &load->reader.mdb;
+
+    if (load->settings->reader.mdb == NULL)
+        return;
+    if (mdb->read.is_ambiguous)
+        tool_warn(load->tool, load->settings->reader.source, "%s", MDBREAD_AMBIGUOUS);
+    if (mdb->has_more)
+        tool_warn(load->tool, load->settings->reader.source,
+                  "only the first section was read; --database=NAME picks another");
+}
+
 /* All batches, then what is to be said of them. */
 static int import_rows(struct loader *load)
 {
@@ -288,6 +315,7 @@ static int import_rows(struct loader *load)
     load->reader.progress = &load->progress;
     status = make_durable(load, run_batches(load));
     progress_end(&load->progress);
+    warn_of_dump(load);
     if (status == STATUS_INTERRUPTED)
         tool->signal = signals_caught();
     if (status == STATUS_DONE && load->rejects.count > 0)
@@ -311,6 +339,7 @@ int loader_run(struct tool *tool, const struct loader_settings *settings, struct
     load.rejects.tool = tool;
     load.rejects.source = settings->reader.source;
     load.rejects.path = settings->rejects_path;
+    load.rejects.is_dump = settings->reader.mdb != NULL;
     load.rejects.limit = settings->max_errors;
     status = rejects_open(&load.rejects);
     if (status != STATUS_DONE)

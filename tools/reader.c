@@ -2,6 +2,7 @@
 #include "reader.h"
 
 #include "buffer.h"
+#include "packed.h"
 #include "progress.h"
 
 #include <inttypes.h>
@@ -102,23 +103,79 @@ void reader_open(struct reader *reader, const struct reader_settings *settings, 
     memset(reader, 0, sizeof *reader);
     reader->settings = settings;
     lines_open(&reader->lines, settings->fd);
+    if (settings->mdb != NULL)
+        mdbrows_open(&reader->mdb, settings->mdb, &reader->lines);
     rows_init(&reader->rows, layout, false);
+}
+
+/* The next line that is a row. */
+static void read_next_line(struct reader *reader)
+{
+    struct htstore_bytes line;
+
+    reader->result = lines_next(&reader->lines, &line);
+    if (reader->result != LINES_LINE || is_no_row(reader, line))
+        return;
+    reader->row++;
+    if (reader->row > reader->settings->skip_rows)
+        read_row(reader, line);
+}
+
+static enum lines_result lines_result_of(const struct mdbread *read, enum mdbread_result result)
+{
+    switch (result) {
+    case MDBREAD_OK:
+        return LINES_LINE;
+    case MDBREAD_END:
+        return LINES_END;
+    case MDBREAD_DAMAGED:
+        return LINES_DAMAGED;
+    case MDBREAD_UNSUPPORTED:
+        return LINES_UNSUPPORTED;
+    case MDBREAD_STOPPED:
+    default:
+        return read->lines_result;
+    }
+}
+
+/* The next key and value of a dump. */
+static void read_next_pair(struct reader *reader)
+{
+    const struct mdbread *read = &reader->mdb.read;
+    struct packed_order order = { reader->settings->mdb->big_endian, false };
+    struct htstore_bytes key, value, none = { NULL, 0 };
+    struct reader_entry *entry;
+    struct buffer reason = { 0 };
+
+    reader->result = lines_result_of(read, mdbrows_next(&reader->mdb));
+    if (reader->result != LINES_LINE)
+        return;
+    reader->row++;
+    if (reader->row <= reader->settings->skip_rows)
+        return;
+    key = (struct htstore_bytes){ read->key.data, read->key.size };
+    value = (struct htstore_bytes){ read->value.data, read->value.size };
+    order.integer_keys = read->header.integer_keys;
+    entry = add_entry(reader, none);
+    entry->line--; /* that of the key */
+    if (packed_read(&reader->rows, &order, &key, &value, &reason) == 0) {
+        entry->at = reader->rows.n - 1;
+        return;
+    }
+    buffer_string(&reason);
+    entry->reason = reason.data;
 }
 
 void reader_next(struct reader *reader)
 {
-    struct htstore_bytes line;
-
     clear_batch(reader);
     while (!is_full(reader)) {
-        reader->result = lines_next(&reader->lines, &line);
+        if (reader->settings->mdb != NULL)
+            read_next_pair(reader);
+        else
+            read_next_line(reader);
         if (reader->result != LINES_LINE)
             return;
-        if (is_no_row(reader, line))
-            continue;
-        reader->row++;
-        if (reader->row > reader->settings->skip_rows)
-            read_row(reader, line);
         if (reader->row % 1024 == 0 && reader->progress != NULL)
             progress_update(reader->progress, reader->row, reader->lines.consumed);
     }
@@ -138,6 +195,8 @@ struct htstore_bytes reader_raw(const struct reader *reader, const struct reader
 void reader_close(struct reader *reader)
 {
     clear_batch(reader);
+    if (reader->settings->mdb != NULL)
+        mdbrows_close(&reader->mdb);
     lines_close(&reader->lines);
     tsv_release(&reader->record);
     free(reader->entries);

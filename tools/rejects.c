@@ -14,6 +14,15 @@ int rejects_open(struct rejects *rejects)
     return tool_create_output(rejects->tool, rejects->path, &rejects->output);
 }
 
+/* How to go on after the first row too many. */
+static const char *advice(const struct rejects *rejects)
+{
+    if (rejects->limit > 0)
+        return "; that is one more than --max-errors allows";
+    return rejects->is_dump ? "; give --max-errors=N to pass over such rows"
+                            : "; give --rejects=FILE to set such rows aside";
+}
+
 int rejects_add(struct rejects *rejects, const struct rejects_row *row)
 {
     const struct tool *tool = rejects->tool;
@@ -21,9 +30,7 @@ int rejects_add(struct rejects *rejects, const struct rejects_row *row)
     rejects->count++;
     if (rejects->count > rejects->limit)
         return tool_fail(tool, row->status, rejects->source, "row %" PRIu64 " (line %" PRIu64 "), %s%s", row->row,
-                         row->line, row->reason,
-                         rejects->limit == 0 ? "; give --rejects=FILE to set such rows aside"
-                                             : "; that is one more than --max-errors allows");
+                         row->line, row->reason, advice(rejects));
     if (rejects->count <= MAX_TOLD)
         tool_warn(tool, rejects->source, "row %" PRIu64 " (line %" PRIu64 "), %s", row->row, row->line, row->reason);
     if (rejects->path != NULL) {

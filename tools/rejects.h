@@ -14,12 +14,13 @@ struct rejects {
     struct tool *tool;
     const char *source; /* name of the input, for messages */
     const char *path; /* where refused rows are set aside; NULL: nowhere */
+    bool is_dump; /* rows of a dump are never set aside: alone they are none */
     uint64_t limit; /* refused rows beyond it end the import */
     uint64_t count;
     struct output output;
 };
 
-/* Fill tool, source, path and limit before. Returns 0 or a status, with a message. */
+/* Fill tool, source, path, is_dump and limit before. Returns 0 or a status, with a message. */
 int rejects_open(struct rejects *rejects);
 
 /* A row that was refused. */

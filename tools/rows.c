@@ -90,8 +90,7 @@ void rows_clear(struct rows *rows)
     }
 }
 
-/* Bytes that stay where they are until the rows are cleared. */
-static const void *copy_bytes(struct rows *rows, const void *data, size_t size)
+const void *rows_keep(struct rows *rows, const void *data, size_t size)
 {
     struct rows_block *block = rows->blocks;
     char *copy;
@@ -114,7 +113,7 @@ static const void *copy_bytes(struct rows *rows, const void *data, size_t size)
     return copy;
 }
 
-static void make_room(struct rows *rows)
+void rows_make_room(struct rows *rows)
 {
     const struct rows_layout *layout = rows->layout;
     size_t first = layout->width * layout->element_size > 65536 ? 1 : 64;
@@ -130,7 +129,7 @@ static void make_room(struct rows *rows)
 static enum rows_result set_element(struct rows *rows, uint32_t dtype, void *element, const struct htstore_bytes *text)
 {
     if (dtype == HTSTORE_STRING) {
-        struct htstore_bytes bytes = { copy_bytes(rows, text->data, text->size), text->size };
+        struct htstore_bytes bytes = { rows_keep(rows, text->data, text->size), text->size };
 
         memcpy(element, &bytes, sizeof bytes);
         return ROWS_OK;
@@ -146,8 +145,7 @@ static enum rows_result set_element(struct rows *rows, uint32_t dtype, void *ele
     }
 }
 
-/* A nan is no key, and -0 is the key 0: equal keys then have equal bytes. */
-static enum rows_result normalise_key(uint32_t dtype, void *key)
+enum rows_result rows_normalise_key(uint32_t dtype, void *key)
 {
     float single;
     double value;
@@ -190,10 +188,10 @@ enum rows_result rows_append(struct rows *rows, const struct htstore_bytes *key,
     *at = 0;
     if (is_too_large(layout, key, rows->keys_only ? NULL : values))
         return ROWS_TOO_LARGE;
-    make_room(rows);
+    rows_make_room(rows);
     result = set_element(rows, layout->key_dtype, rows_key(rows, rows->n), key);
     if (result == ROWS_OK)
-        result = normalise_key(layout->key_dtype, rows_key(rows, rows->n));
+        result = rows_normalise_key(layout->key_dtype, rows_key(rows, rows->n));
     for (size_t i = 0; result == ROWS_OK && !rows->keys_only && i < layout->width; i++) {
         char *element = (char *)rows_value(rows, rows->n) + i * layout->element_size;
 
@@ -204,9 +202,16 @@ enum rows_result rows_append(struct rows *rows, const struct htstore_bytes *key,
         rows->bytes = bytes;
         return result;
     }
+    rows_accept(rows);
+    return ROWS_OK;
+}
+
+void rows_accept(struct rows *rows)
+{
+    const struct rows_layout *layout = rows->layout;
+
     rows->n++;
     rows->bytes += layout->key_size + (rows->keys_only ? 0 : layout->width * layout->element_size);
-    return ROWS_OK;
 }
 
 void rows_explain(struct buffer *text, const struct rows_layout *layout, enum rows_result result, size_t at,
@@ -265,7 +270,7 @@ void rows_append_row(struct rows *rows, const struct rows *from, size_t i)
     const struct rows_layout *layout = rows->layout;
     size_t value_size = layout->width * layout->element_size;
 
-    make_room(rows);
+    rows_make_room(rows);
     memcpy(rows_key(rows, rows->n), rows_key(from, i), layout->key_size);
     if (value_size > 0)
         memcpy(rows_value(rows, rows->n), rows_value(from, i), value_size);

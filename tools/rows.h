@@ -58,6 +58,17 @@ enum rows_result {
 enum rows_result rows_append(struct rows *rows, const struct htstore_bytes *key, const struct htstore_bytes *values,
                              size_t *at);
 
+/*
+ * Append a row whose elements the caller sets: make room, set rows_key() and rows_value() of row n, whose strings are
+ * kept, then accept it. Without the last step nothing is appended.
+ */
+void rows_make_room(struct rows *rows);
+const void *rows_keep(struct rows *rows, const void *data, size_t size); /* until the rows are cleared */
+void rows_accept(struct rows *rows);
+
+/* A nan is no key, and -0 is the key 0: equal keys then have equal bytes. ROWS_OK or ROWS_NAN_KEY. */
+enum rows_result rows_normalise_key(uint32_t dtype, void *key);
+
 /* Why the text of an element was refused, as a sentence without its end: "abc" is not an int64. */
 void rows_explain(struct buffer *text, const struct rows_layout *layout, enum rows_result result, size_t at,
                   const struct htstore_bytes *element);
