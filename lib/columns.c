@@ -37,8 +37,14 @@ void hti_columns_reset(struct hti_columns *columns, const struct hti_row_type *t
     columns->value_sizes.size = 0;
 }
 
+/* Calls hti_buf_reserve() only if it has something to do: this is once a row. */
+static inline bool make_room(struct hti_buf *buf, size_t size)
+{
+    return size <= buf->capacity - buf->size || hti_buf_reserve(buf, size) == 0;
+}
+
 /* Behind what the buffer holds, where room is reserved. */
-static void put_bytes(struct hti_buf *buf, const void *data, size_t size)
+static inline void put_bytes(struct hti_buf *buf, const void *data, size_t size)
 {
     if (size == 8) /* the usual sizes without a call of memcpy */
         memcpy(buf->data + buf->size, data, 8);
@@ -60,11 +66,11 @@ int hti_columns_append(struct hti_columns *columns, const struct hti_row *row)
     const bool key_varies = columns->type.key_size == 0, value_varies = !columns->type.value_is_fixed;
     assert(key_varies || row->key_size == columns->type.key_size);
     assert(value_varies || row->value_size == columns->type.value_size);
-    if (hti_buf_reserve(&columns->keys, row->key_size) != 0 || hti_buf_reserve(&columns->values, row->value_size) != 0)
+    if (!make_room(&columns->keys, row->key_size) || !make_room(&columns->values, row->value_size))
         return HTSTORE_ENOMEM;
-    if (key_varies && hti_buf_reserve(&columns->key_sizes, SIZE_SIZE) != 0)
+    if (key_varies && !make_room(&columns->key_sizes, SIZE_SIZE))
         return HTSTORE_ENOMEM;
-    if (value_varies && hti_buf_reserve(&columns->value_sizes, SIZE_SIZE) != 0)
+    if (value_varies && !make_room(&columns->value_sizes, SIZE_SIZE))
         return HTSTORE_ENOMEM;
     put_bytes(&columns->keys, row->key, row->key_size);
     if (key_varies)

@@ -626,8 +626,8 @@ static void make_build_info(void)
     const unsigned xxhash = hti_hash_version();
 
     snprintf(build_info, sizeof build_info, "%s, libzstd %s, libxxhash %u.%u.%u; store format %u, journal format %u",
-             hti_kv_version(), hti_frame_version(), xxhash / 10000, xxhash / 100 % 100, xxhash % 100,
-             HTI_STORE_VERSION, HTI_SEGMENT_VERSION);
+             hti_kv_version(), hti_frame_version(), xxhash / 10000, xxhash / 100 % 100, xxhash % 100, HTI_STORE_VERSION,
+             HTI_SEGMENT_VERSION);
 }
 
 const char *htstore_build_info(void)

@@ -1,5 +1,5 @@
 /*
- * Tests of docs/journal-format.md and docs/store-format.md: every block that is fenced as ```vector NAME holds the bytes that
+ * Tests of docs/journal-format.md, docs/snapshot-blocks.md and docs/store-format.md: every block that is fenced as ```vector NAME holds the bytes that
  * the library writes, in hexadecimal, with comments behind #. A format that changes, or a page that lies, fails here.
  */
 #include <ctype.h>
@@ -9,9 +9,11 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "block.h"
 #include "bytes.h"
 #include "catalog.h"
 #include "check_util.h"
+#include "piece.h"
 #include "record.h"
 #include "segment.h"
 
@@ -26,7 +28,7 @@ struct vector {
     size_t size;
 };
 
-static const char *const pages[] = { "journal-format.md", "store-format.md" };
+static const char *const pages[] = { "journal-format.md", "snapshot-blocks.md", "store-format.md" };
 static const uint8_t store_id[16] = { 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15 };
 
 static void add(struct vector *v, const void *data, size_t size)
@@ -291,6 +293,66 @@ static void make_digest(struct vector *v, int which)
     add_hash(v, digest);
 }
 
+/* Rows of the blocks: their columns. */
+static void gather_block(struct hti_columns *columns, int which)
+{
+    static const uint8_t numbers[][8] = { { 0xFE, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF }, { 3 }, { 0x2C, 1 } };
+    static const uint8_t steps[][8] = { { 0xE8, 3 }, { 0xF2, 3 }, { 0xFC, 3 } };
+    static const uint8_t pairs[][4] = { { 7, 0, 9, 0 }, { 8, 0, 9, 0 }, { 7, 0, 6, 0 } };
+    static const char *const words[] = { "apple", "apples", "applet" }, *const short_words[] = { "a", "bc", "" };
+    static const uint8_t texts[][7] = { { 1, 0, 0, 0, 'r' }, { 0 }, { 3, 0, 0, 0, 'o', 'a', 'k' } };
+    static const struct {
+        uint32_t key_dtype, value_dtype;
+        uint64_t n_elements;
+    } types[] = { { HTSTORE_INT64, HTSTORE_UINT16, 2 },
+                  { HTSTORE_STRING, HTSTORE_STRING, 1 },
+                  { HTSTORE_STRING, HTSTORE_FLOAT32, 0 },
+                  { HTSTORE_INT64, HTSTORE_UINT16, 2 } };
+    struct hti_row_type type;
+
+    hti_row_type_init(&type, types[which].key_dtype, types[which].value_dtype, types[which].n_elements);
+    hti_columns_reset(columns, &type);
+    for (size_t i = 0; i < 3; i++) {
+        const struct hti_row rows[] = { { numbers[i], 8, pairs[i], 4 },
+                                        { words[i], strlen(words[i]), texts[i], 4u + texts[i][0] },
+                                        { short_words[i], strlen(short_words[i]), "", 0 },
+                                        { steps[i], 8, pairs[i], 4 } };
+        ck_assert_int_eq(hti_columns_append(columns, &rows[which]), 0);
+    }
+}
+
+static void make_block(struct vector *v, int which)
+{
+    struct hti_columns columns;
+    struct hti_block_space space;
+    struct hti_buf buf;
+
+    hti_columns_init(&columns);
+    hti_block_space_init(&space);
+    hti_buf_init(&buf);
+    gather_block(&columns, which);
+    ck_assert_int_eq(hti_block_encode(&columns, &space, &buf), 0);
+    set_buf(v, &buf);
+    hti_block_space_release(&space);
+    hti_columns_release(&columns);
+}
+
+/* The last piece of "key" -> the bytes 0, 1, 2, ... 255, 0, 1, ..., 1 MiB of them. */
+static void make_piece(struct vector *v, int which)
+{
+    static uint8_t value[1u << 20];
+    const struct hti_row row = { "key", 3, value, sizeof value };
+    struct hti_buf buf;
+
+    (void)which;
+    for (size_t i = 0; i < sizeof value; i++)
+        value[i] = (uint8_t)i;
+    hti_buf_init(&buf);
+    ck_assert_uint_eq(hti_piece_count(&row), 2);
+    ck_assert_int_eq(hti_piece_encode(&row, 1, &buf), 0);
+    set_buf(v, &buf);
+}
+
 static const struct {
     const char *name;
     void (*make)(struct vector *v, int which);
@@ -327,6 +389,11 @@ static const struct {
     { "row-long", make_long_row, 0 },
     { "row-hash", make_row_hash, 0 },
     { "digest", make_digest, 0 },
+    { "block-numbers", make_block, 0 },
+    { "block-strings", make_block, 1 },
+    { "block-no-values", make_block, 2 },
+    { "block-deltas", make_block, 3 },
+    { "piece-last", make_piece, 0 },
 };
 
 /* --- the pages --- */
@@ -536,6 +603,48 @@ START_TEST(the_rows_of_the_page_are_read)
 }
 END_TEST
 
+START_TEST(the_blocks_of_the_page_are_read)
+{
+    static const char *const names[] = { "block-numbers", "block-strings", "block-no-values", "block-deltas" };
+    struct hti_columns columns, expected;
+    struct hti_block_space space;
+    struct vector v;
+
+    hti_columns_init(&columns);
+    hti_columns_init(&expected);
+    hti_block_space_init(&space);
+    for (int i = 0; i < 4; i++) {
+        gather_block(&expected, i);
+        find_vector(names[i], &v);
+        ck_assert_int_eq(hti_block_decode(&expected.type, v.bytes, v.size, &space, &columns), 0);
+        ck_assert_uint_eq(columns.n_rows, 3);
+        ck_assert_uint_eq(columns.keys.size, expected.keys.size);
+        ck_assert_mem_eq(columns.keys.data, expected.keys.data, expected.keys.size);
+        ck_assert_uint_eq(columns.values.size, expected.values.size);
+        if (expected.values.size > 0)
+            ck_assert_mem_eq(columns.values.data, expected.values.data, expected.values.size);
+    }
+    hti_block_space_release(&space);
+    hti_columns_release(&expected);
+    hti_columns_release(&columns);
+}
+END_TEST
+
+START_TEST(the_piece_of_the_page_is_read)
+{
+    struct hti_row_type type;
+    struct hti_piece piece;
+    struct vector v;
+
+    find_vector("piece-last", &v);
+    hti_row_type_init(&type, HTSTORE_STRING, HTSTORE_UINT8, 1u << 20);
+    ck_assert_int_eq(hti_piece_decode(&type, v.bytes, v.size, &piece), 0);
+    ck_assert_uint_eq(piece.offset, 1u << 20);
+    ck_assert_uint_eq(piece.size, 3);
+    ck_assert_mem_eq(piece.bytes, "\xFD\xFE\xFF", 3);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("vectors");
@@ -546,6 +655,8 @@ int main(void)
     tcase_add_test(tests, the_record_of_the_page_is_read);
     tcase_add_test(tests, the_catalogue_of_the_page_is_read);
     tcase_add_test(tests, the_rows_of_the_page_are_read);
+    tcase_add_test(tests, the_blocks_of_the_page_are_read);
+    tcase_add_test(tests, the_piece_of_the_page_is_read);
     suite_add_tcase(suite, tests);
     return check_run(suite);
 }
