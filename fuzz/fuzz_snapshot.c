@@ -44,7 +44,7 @@ static int make_file(const uint8_t *data, size_t size)
 
 static void make_image(void)
 {
-    struct hti_snap_piece piece;
+    struct hti_snap_part part;
     struct hti_snap_block block;
 
     if (image_size > 0)
@@ -53,11 +53,11 @@ static void make_image(void)
     must(snap_sample_write(fd, NULL) == 0);
     const ssize_t got = pread(fd, image, sizeof image, 0);
     close(fd);
-    must(got > 0 && hti_snap_decode_piece(image + HTI_SNAP_HEADER_SIZE, &piece));
+    must(got > 0 && hti_snap_decode_part(image + HTI_SNAP_HEADER_SIZE, &part));
     image_size = (size_t)got;
-    binding = hti_snap_binding(piece.id);
+    binding = hti_snap_binding(part.id);
     places[n_places++] = HTI_SNAP_HEADER_SIZE;
-    places[n_places++] = HTI_SNAP_HEADER_SIZE + HTI_SNAP_GRAPH_HEAD_SIZE + piece.stored_size;
+    places[n_places++] = HTI_SNAP_HEADER_SIZE + HTI_SNAP_GRAPH_HEAD_SIZE + part.stored_size;
     while (hti_snap_decode_block(image + places[n_places - 1], binding, &block)) {
         places[n_places] = places[n_places - 1] + HTI_SNAP_BLOCK_HEAD_SIZE + block.stored_size;
         n_places++;

@@ -16,9 +16,9 @@
 #define HTI_SNAP_VERSION 1u
 #define HTI_SNAP_MAX_PLAIN (9u << 20) /* bytes of the contents of one Zstandard frame */
 #define HTI_SNAP_MAX_STORED (HTI_SNAP_MAX_PLAIN + (64u << 10)) /* bytes of the frame itself */
-#define HTI_SNAP_MAX_BLOCK_ROWS (1u << 20)
+#define HTI_SNAP_MAX_BLOCK_ROWS 65536u
 #define HTI_SNAP_MAX_BLOCKS (UINT64_C(1) << 32) /* of a file */
-#define HTI_SNAP_GRAPH_PIECE (8u << 20) /* plain bytes of each piece of the graph but the last */
+#define HTI_SNAP_GRAPH_PART (8u << 20) /* plain bytes of each part of the graph but the last */
 
 /* Sizes of the frames, magic number and size field included. */
 #define HTI_SNAP_HEADER_SIZE 96u
@@ -46,19 +46,20 @@ struct hti_snap_header {
     struct hti_hash128 id;
     uint64_t graph_size; /* bytes of the plain graph record */
     uint32_t n_nodes;
-    uint32_t n_pieces; /* of the graph record */
+    uint32_t n_parts; /* of the graph record */
 };
 
-struct hti_snap_piece { /* head of a piece of the graph record */
+struct hti_snap_part { /* head of a part of the graph record */
     struct hti_hash128 id;
     uint32_t number; /* from 0 */
-    uint32_t n_pieces;
+    uint32_t n_parts;
     uint32_t plain_size;
     uint32_t stored_size;
     uint64_t plain_hash; /* XXH3-64 */
     uint64_t stored_hash; /* XXH3-64 of the Zstandard frame */
 };
 
+/* The first byte of the payload has the same value: block.h, piece.h. */
 enum hti_snap_block_kind {
     HTI_SNAP_ROWS = 1, /* n_rows >= 1 whole rows */
     HTI_SNAP_PIECE = 2 /* a part of a row that is larger than a block: n_rows is 1 in its last piece, else 0 */
@@ -127,7 +128,7 @@ uint64_t hti_snap_hash(const void *data, size_t size);
 uint64_t hti_snap_binding(struct hti_hash128 id);
 
 void hti_snap_encode_header(const struct hti_snap_header *header, uint8_t out[HTI_SNAP_HEADER_SIZE]);
-void hti_snap_encode_piece(const struct hti_snap_piece *piece, uint8_t out[HTI_SNAP_GRAPH_HEAD_SIZE]);
+void hti_snap_encode_part(const struct hti_snap_part *part, uint8_t out[HTI_SNAP_GRAPH_HEAD_SIZE]);
 /* Returns the checksum of the head. */
 uint64_t hti_snap_encode_block(const struct hti_snap_block *block, uint64_t binding,
                                uint8_t out[HTI_SNAP_BLOCK_HEAD_SIZE]);
@@ -151,7 +152,7 @@ int hti_snap_header_size(const uint8_t start[16], uint32_t *size);
  */
 int hti_snap_decode_header(const uint8_t *data, uint32_t size, struct hti_snap_header *header);
 /* These return false for anything that is not intact or breaks a limit of the format. */
-bool hti_snap_decode_piece(const uint8_t data[HTI_SNAP_GRAPH_HEAD_SIZE], struct hti_snap_piece *piece);
+bool hti_snap_decode_part(const uint8_t data[HTI_SNAP_GRAPH_HEAD_SIZE], struct hti_snap_part *part);
 bool hti_snap_decode_block(const uint8_t data[HTI_SNAP_BLOCK_HEAD_SIZE], uint64_t binding,
                            struct hti_snap_block *block);
 bool hti_snap_decode_footer(const uint8_t data[HTI_SNAP_FOOTER_SIZE], uint64_t binding, struct hti_snap_footer *footer);

@@ -109,11 +109,11 @@ static void read_footer(struct hti_snapscan *scan, const struct hti_snap_trailer
     scan->has_header = true;
 }
 
-/* Find the first piece of the graph, wherever it is, and read on from there. Its loss is no failure. */
+/* Find the first part of the graph, wherever it is, and read on from there. Its loss is no failure. */
 static int find_graph(struct hti_snapscan *scan, bool has_id, struct htstore_error *error)
 {
     uint8_t head[HTI_SNAP_GRAPH_HEAD_SIZE];
-    struct hti_snap_piece piece;
+    struct hti_snap_part part;
     uint64_t offset = 0;
     size_t got;
     int rc = 0;
@@ -123,12 +123,12 @@ static int find_graph(struct hti_snapscan *scan, bool has_id, struct htstore_err
         rc = rc ? rc : hti_snap_source_read(&scan->source, offset, head, sizeof head, &got, error);
         if (rc != 0 || got < sizeof head)
             break;
-        if (!hti_snap_decode_piece(head, &piece) || piece.number != 0 ||
-            (has_id && !hti_snap_hash128_equal(piece.id, scan->source.header.id)))
+        if (!hti_snap_decode_part(head, &part) || part.number != 0 ||
+            (has_id && !hti_snap_hash128_equal(part.id, scan->source.header.id)))
             continue;
-        set_id(scan, piece.id);
+        set_id(scan, part.id);
         has_id = true;
-        scan->source.header.n_pieces = piece.n_pieces;
+        scan->source.header.n_parts = part.n_parts;
         uint64_t at = offset;
         rc = hti_snap_source_graph(&scan->source, &at, error);
         scan->has_graph = rc == 0;
@@ -325,12 +325,12 @@ static void look_at_header(struct hti_snapscan *scan, struct place *place)
         place->size = HTI_SNAP_HEADER_SIZE;
 }
 
-static void look_at_piece(struct hti_snapscan *scan, const uint8_t *start, struct place *place)
+static void look_at_part(struct hti_snapscan *scan, const uint8_t *start, struct place *place)
 {
-    struct hti_snap_piece piece;
+    struct hti_snap_part part;
 
-    if (hti_snap_decode_piece(start, &piece) && hti_snap_hash128_equal(piece.id, scan->source.header.id))
-        place->size = HTI_SNAP_GRAPH_HEAD_SIZE + (scan->has_graph ? (uint64_t)piece.stored_size : 0);
+    if (hti_snap_decode_part(start, &part) && hti_snap_hash128_equal(part.id, scan->source.header.id))
+        place->size = HTI_SNAP_GRAPH_HEAD_SIZE + (scan->has_graph ? (uint64_t)part.stored_size : 0);
 }
 
 static int look(struct hti_snapscan *scan, bool expected, struct hti_snap_block *block, struct hti_buf *frame,
@@ -351,7 +351,7 @@ static int look(struct hti_snapscan *scan, bool expected, struct hti_snap_block 
         return rc;
     switch (hti_load_le32(start)) {
     case HTI_SNAP_MAGIC_GRAPH:
-        look_at_piece(scan, start, place);
+        look_at_part(scan, start, place);
         return 0;
     case HTI_SNAP_MAGIC_BLOCK:
         return hti_snap_decode_block(start, scan->source.binding, block)

@@ -44,7 +44,7 @@ int hti_snap_source_fetch_buf(const struct hti_snap_source *source, uint64_t *of
 /* Read the header: source->header and binding; *offset is set behind it. HTSTORE_EFORMAT, HTSTORE_EVERSION, HTSTORE_ECORRUPT, or as read. */
 int hti_snap_source_header(struct hti_snap_source *source, uint64_t *offset, struct htstore_error *error);
 /*
- * Read the graph at *offset, and move on. id and n_pieces of the header must be set; graph_size and n_nodes of 0 are not compared.
+ * Read the graph at *offset, and move on. id and n_parts of the header must be set; graph_size and n_nodes of 0 are not compared.
  * HTSTORE_ECORRUPT, HTSTORE_ENOMEM, or as read; source->graph is then empty.
  */
 int hti_snap_source_graph(struct hti_snap_source *source, uint64_t *offset, struct htstore_error *error);

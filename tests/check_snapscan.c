@@ -26,7 +26,7 @@ static uint64_t binding;
 static void set_up(void)
 {
     const int fd = memfd_create("snap", MFD_CLOEXEC);
-    struct hti_snap_piece piece;
+    struct hti_snap_part part;
 
     ck_assert_int_eq(snap_sample_blocks(blocks), 0);
     ck_assert_int_eq(snap_sample_write(fd, NULL), 0);
@@ -34,9 +34,9 @@ static void set_up(void)
     ck_assert_int_gt(got, 0);
     image_size = (size_t)got;
     close(fd);
-    ck_assert(hti_snap_decode_piece(image + HTI_SNAP_HEADER_SIZE, &piece));
-    binding = hti_snap_binding(piece.id);
-    offsets[0] = HTI_SNAP_HEADER_SIZE + HEAD + piece.stored_size;
+    ck_assert(hti_snap_decode_part(image + HTI_SNAP_HEADER_SIZE, &part));
+    binding = hti_snap_binding(part.id);
+    offsets[0] = HTI_SNAP_HEADER_SIZE + HEAD + part.stored_size;
     for (unsigned i = 0; i < N_SNAP_BLOCKS; i++)
         offsets[i + 1] = offsets[i] + HEAD + blocks[i].head.stored_size;
 }
