@@ -1,7 +1,7 @@
 /*
- * fuzz_snapshot: the container of snapshots, over any bytes: as a graph record; as a file; and as changes to a valid file (four
- * bytes each: offset u16, kind, value), whose checksums are made right again. A file is read in order, by its index, through
- * a pipe and by the search for intact blocks, and all must agree.
+ * fuzz_snapshot: the container of snapshots, over any bytes: as a graph record; as a file; and as changes to a valid
+ * file (four bytes each: offset u16, kind, value), whose checksums are made right again. A file is read in order, by
+ * its index, through a pipe and by the search for intact blocks, and all must agree.
  */
 #include <fcntl.h>
 #include <stdlib.h>

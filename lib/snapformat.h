@@ -136,14 +136,17 @@ void hti_snap_encode_footer(const struct hti_snap_footer *footer, uint64_t bindi
 void hti_snap_encode_trailer(const struct hti_snap_trailer *trailer, uint8_t out[HTI_SNAP_TRAILER_SIZE]);
 void hti_snap_encode_block_entry(const struct hti_snap_block_entry *entry, uint8_t out[HTI_SNAP_ENTRY_SIZE]);
 void hti_snap_encode_node_entry(const struct hti_snap_node_entry *entry, uint8_t out[HTI_SNAP_ENTRY_SIZE]);
-/* Append a list frame: 1 to HTI_SNAP_MAX_LIST_ENTRIES entries, the first of them number `first` of all. HTSTORE_ENOMEM. */
+/*
+ * Append a list frame: 1 to HTI_SNAP_MAX_LIST_ENTRIES entries, the first of them number `first` of all. HTSTORE_ENOMEM.
+ */
 int hti_snap_encode_list(enum hti_snap_list_kind kind, uint64_t first, const uint8_t *entries, uint32_t n,
                          uint64_t binding, struct hti_buf *out);
 /* The next link of a chain of entries; starts from 0. */
 uint64_t hti_snap_chain(uint64_t chain, const uint8_t entry[HTI_SNAP_ENTRY_SIZE]);
 
 /*
- * The size of the header frame, from its first 16 bytes. 0; HTSTORE_EFORMAT (no magic), HTSTORE_ECORRUPT (out of range).
+ * The size of the header frame, from its first 16 bytes. 0; HTSTORE_EFORMAT (no magic), HTSTORE_ECORRUPT (out of
+ * range).
  */
 int hti_snap_header_size(const uint8_t start[16], uint32_t *size);
 /*

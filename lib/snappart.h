@@ -1,6 +1,9 @@
-/* snappart: the graph record of a snapshot as a row of Zstandard frames, each behind its head. Layout: docs/snapshot-format.md. */
-#ifndef HTI_SNAPPIECE_H
-#define HTI_SNAPPIECE_H
+/*
+ * snappart: the graph record of a snapshot as a row of Zstandard frames, each behind its head. Layout:
+ * docs/snapshot-format.md.
+ */
+#ifndef HTI_SNAPPART_H
+#define HTI_SNAPPART_H
 
 #include <stdint.h>
 
@@ -15,8 +18,8 @@ int hti_snap_part_write(struct hti_frame_encoder *encoder, const struct hti_buf 
                         uint32_t number, struct hti_buf *out);
 
 /*
- * Verify and decompress a frame of part->stored_size bytes, and append what it holds to the record. 0, HTSTORE_ENOMEM, HTSTORE_ECORRUPT;
- * the record is then as before.
+ * Verify and decompress a frame of part->stored_size bytes, and append what it holds to the record. 0, HTSTORE_ENOMEM,
+ * HTSTORE_ECORRUPT; the record is then as before.
  */
 int hti_snap_part_read(struct hti_frame_decoder *decoder, const struct hti_snap_part *part, const void *frame,
                        struct hti_buf *record);

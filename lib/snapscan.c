@@ -27,7 +27,9 @@ struct hti_snapscan {
 
 /* --- search --- */
 
-/* Position of the first candidate for a frame of ours in the window: the magic numbers differ in their first byte only. */
+/*
+ * Position of the first candidate for a frame of ours in the window: the magic numbers differ in their first byte only.
+ */
 static size_t search_window(const uint8_t *window, size_t size)
 {
     static const uint8_t tail[3] = { 0x2A, 0x4D, 0x18 };
@@ -244,8 +246,8 @@ static bool is_in_order(const struct hti_snapscan *scan, const struct hti_snap_b
 }
 
 /*
- * A damaged frame is searched too, for what may have slid into it. Whoever prepared a file of heads that promise large frames gets no
- * more than a few passes over it.
+ * A damaged frame is searched too, for what may have slid into it. Whoever prepared a file of heads that promise large
+ * frames gets no more than a few passes over it.
  */
 static uint64_t step_over(struct hti_snapscan *scan, const struct hti_snap_block *block)
 {

@@ -887,6 +887,12 @@ START_TEST(a_complete_file_takes_no_more)
     ck_assert_int_eq(hti_snapwrite_end(writer, NULL), HTSTORE_EINVAL);
     hti_snapwrite_free(writer);
     writer = begin(fd);
+    for (unsigned k = 0; k < N_SNAP_BLOCKS; k++)
+        ck_assert_int_eq(hti_snapwrite_block(writer, &blocks[k].head, blocks[k].frame.data, NULL), 0);
+    ck_assert_int_eq(hti_snapwrite_end(writer, NULL), 0);
+    ck_assert_int_eq(hti_snapwrite_block(writer, &blocks[0].head, blocks[0].frame.data, NULL), HTSTORE_EINVAL);
+    hti_snapwrite_free(writer);
+    writer = begin(fd);
     struct hti_snap_block head = blocks[0].head;
     head.plain_size = HTI_SNAP_MAX_PLAIN + 1;
     ck_assert_int_eq(hti_snapwrite_block(writer, &head, blocks[0].frame.data, NULL), HTSTORE_EINVAL);

@@ -315,23 +315,45 @@ START_TEST(only_regular_files_are_searched)
 }
 END_TEST
 
-/* Heads by the thousand, each of which promises a frame as large as the file: searched in a few passes. */
-START_TEST(a_file_of_heads_that_promise_much_is_searched_quickly)
+/* Heads by the thousand, each of which promises as much as there can be: searched in a few passes. */
+START_TEST(a_file_of_blocks_that_promise_much_is_searched_quickly)
 {
-    const size_t n = 20000, size = (size_t)offsets[0] + n * HEAD;
+    const size_t n = 150000, size = (size_t)offsets[0] + n * HEAD;
     uint8_t *data = malloc(size);
     struct hti_snap_block block = blocks[0].head;
     struct found found;
 
     memcpy(data, image, (size_t)offsets[0]);
     for (size_t i = 0; i < n; i++) {
+        const size_t left = (n - i - 1) * HEAD;
         block.number = (uint32_t)i;
-        block.stored_size = (uint32_t)((n - i - 1) * HEAD);
+        block.stored_size = left < HTI_SNAP_MAX_STORED ? (uint32_t)left : HTI_SNAP_MAX_STORED;
         hti_snap_encode_block(&block, binding, data + offsets[0] + i * HEAD);
     }
     ck_assert_int_eq(scan_bytes(data, size, &found), 0);
     ck_assert_uint_eq(found.blocks, 0);
     ck_assert_uint_eq(found.n_gaps, 1);
+    free(data);
+}
+END_TEST
+
+START_TEST(a_file_of_lists_that_promise_much_is_searched_quickly)
+{
+    const size_t n = 500000, size = (size_t)offsets[0] + n * 24;
+    uint8_t *data = malloc(size);
+    struct found found;
+
+    memcpy(data, image, (size_t)offsets[0]);
+    for (size_t i = 0; i < n; i++) {
+        uint8_t *list = data + offsets[0] + i * 24;
+        memset(list, 0, 24);
+        hti_store_le32(list, HTI_SNAP_MAGIC_LIST);
+        hti_store_le32(list + 4, HTI_SNAP_MAX_LIST_ENTRIES * HTI_SNAP_ENTRY_SIZE + HTI_SNAP_LIST_OVERHEAD - 8);
+        hti_store_le32(list + 8, HTI_SNAP_LIST_BLOCKS);
+        hti_store_le32(list + 12, HTI_SNAP_MAX_LIST_ENTRIES);
+    }
+    ck_assert_int_eq(scan_bytes(data, size, &found), 0);
+    ck_assert_uint_eq(found.blocks, 0);
     free(data);
 }
 END_TEST
@@ -389,7 +411,8 @@ int main(void)
     tcase_add_test(tests, without_header_the_footer_tells_the_lsn_and_without_both_nobody);
     tcase_add_test(tests, a_newer_format_is_not_searched);
     tcase_add_test(tests, only_regular_files_are_searched);
-    tcase_add_test(tests, a_file_of_heads_that_promise_much_is_searched_quickly);
+    tcase_add_test(tests, a_file_of_blocks_that_promise_much_is_searched_quickly);
+    tcase_add_test(tests, a_file_of_lists_that_promise_much_is_searched_quickly);
     tcase_add_test(tests, heads_are_found_wherever_they_lie);
     tcase_add_test(tests, without_memory_nothing_leaks);
     suite_add_tcase(suite, tests);
