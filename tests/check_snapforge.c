@@ -293,6 +293,14 @@ START_TEST(nodes_must_ascend)
 }
 END_TEST
 
+/* A piece without rows, of a node that is complete: no sum tells. */
+START_TEST(no_block_follows_those_of_a_later_node)
+{
+    forgery.heads[forgery.n_blocks++] = (struct hti_snap_block){ .kind = HTI_SNAP_PIECE, .node = SNAP_T, .number = 2 };
+    expect(BAD, BAD, BAD, "does not belong here");
+}
+END_TEST
+
 START_TEST(numbers_must_count_from_0)
 {
     forgery.heads[1].number = 2;
@@ -483,6 +491,7 @@ int main(void)
     tcase_add_test(tests, a_row_in_pieces_must_be_finished_before_the_next);
     tcase_add_test(tests, a_row_in_pieces_must_be_finished_at_the_end);
     tcase_add_test(tests, nodes_must_ascend);
+    tcase_add_test(tests, no_block_follows_those_of_a_later_node);
     tcase_add_test(tests, numbers_must_count_from_0);
     tcase_add_test(tests, only_nodes_with_contents_have_blocks);
     tcase_add_test(tests, rows_must_be_those_of_the_graph);
