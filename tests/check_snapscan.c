@@ -358,6 +358,44 @@ START_TEST(a_file_of_lists_that_promise_much_is_searched_quickly)
 }
 END_TEST
 
+START_TEST(a_file_of_graphs_that_promise_much_is_searched_quickly)
+{
+    const size_t n = 150000, size = n * HEAD;
+    uint8_t *data = malloc(size);
+    struct hti_snap_part part;
+    struct found found;
+
+    ck_assert(hti_snap_decode_part(image + HTI_SNAP_HEADER_SIZE, &part));
+    for (size_t i = 0; i < n; i++) {
+        const size_t left = (n - i - 1) * HEAD;
+        part.stored_size = left < HTI_SNAP_MAX_STORED ? (uint32_t)left : HTI_SNAP_MAX_STORED;
+        hti_snap_encode_part(&part, data + i * HEAD);
+    }
+    ck_assert_int_eq(scan_bytes(data, size, &found), 0);
+    ck_assert(!found.has_graph);
+    free(data);
+}
+END_TEST
+
+/* Nothing but magic numbers: each is looked at, none costs more than that. */
+START_TEST(a_file_of_magic_numbers_is_searched_quickly)
+{
+    const size_t size = (size_t)offsets[0] + (1u << 20);
+    uint8_t *data = malloc(size);
+    struct found found;
+
+    memcpy(data, image, (size_t)offsets[0]);
+    for (size_t at = (size_t)offsets[0]; at + 4 <= size; at += 4)
+        hti_store_le32(data + at, HTI_SNAP_MAGIC_BLOCK);
+    ck_assert_int_eq(scan_bytes(data, size, &found), 0);
+    ck_assert(found.blocks == 0 && found.n_gaps == 1);
+    data[HTI_SNAP_HEADER_SIZE] ^= 1;
+    ck_assert_int_eq(scan_bytes(data, size, &found), 0);
+    ck_assert(!found.has_graph);
+    free(data);
+}
+END_TEST
+
 /* A block whose head lies across the border of two windows of the search. */
 START_TEST(heads_are_found_wherever_they_lie)
 {
@@ -365,7 +403,7 @@ START_TEST(heads_are_found_wherever_they_lie)
     const size_t start = (size_t)offsets[0];
     struct found found;
 
-    for (size_t n = (64 << 10) - 80; n <= (64 << 10) + 8; n++) {
+    for (size_t n = (64 << 10) - start - 80; n <= (64 << 10) - start + 8; n++) {
         memcpy(data, image, start);
         memset(data + start, 0x2A, n);
         memcpy(data + start + n, image + start, image_size - start);
@@ -413,6 +451,8 @@ int main(void)
     tcase_add_test(tests, only_regular_files_are_searched);
     tcase_add_test(tests, a_file_of_blocks_that_promise_much_is_searched_quickly);
     tcase_add_test(tests, a_file_of_lists_that_promise_much_is_searched_quickly);
+    tcase_add_test(tests, a_file_of_graphs_that_promise_much_is_searched_quickly);
+    tcase_add_test(tests, a_file_of_magic_numbers_is_searched_quickly);
     tcase_add_test(tests, heads_are_found_wherever_they_lie);
     tcase_add_test(tests, without_memory_nothing_leaks);
     suite_add_tcase(suite, tests);
