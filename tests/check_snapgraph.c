@@ -233,9 +233,17 @@ END_TEST
 
 /* --- broken rules: one change each of the sample makes encoding refuse it, and decoding if it could be encoded --- */
 
-static void set_table_flags(struct hti_snap_graph *g)
+static void set_unknown_table_flag(struct hti_snap_graph *g)
 {
-    g->nodes[SNAP_T].flags |= HTI_SNAP_NO_CHECKPOINT;
+    g->nodes[SNAP_T].flags |= 0x20;
+}
+static void set_counter_flag_of_an_array(struct hti_snap_graph *g)
+{
+    g->nodes[SNAP_W].flags |= 0x10;
+}
+static void set_counter_flag_of_a_table(struct hti_snap_graph *g)
+{
+    g->nodes[SNAP_T].flags |= 0x10;
 }
 static void set_layer_of_table(struct hti_snap_graph *g)
 {
@@ -368,7 +376,9 @@ static void set_equal_empty_names(struct hti_snap_graph *g)
 
 typedef void (*break_fn)(struct hti_snap_graph *graph);
 static const break_fn breakers[] = {
-    set_table_flags,
+    set_unknown_table_flag,
+    set_counter_flag_of_an_array,
+    set_counter_flag_of_a_table,
     set_layer_of_table,
     set_role_of_table,
     set_float_key,
