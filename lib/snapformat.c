@@ -83,7 +83,7 @@ void hti_snap_encode_header(const struct hti_snap_header *header, uint8_t out[HT
     store_hash128(out + 48, header->id);
     hti_store_le64(out + 64, header->graph_size);
     hti_store_le32(out + 72, header->n_nodes);
-    hti_store_le32(out + 76, header->n_pieces);
+    hti_store_le32(out + 76, header->n_parts);
     seal(out, 88, 0);
 }
 
@@ -117,41 +117,41 @@ int hti_snap_decode_header(const uint8_t *data, uint32_t size, struct hti_snap_h
     header->id = load_hash128(data + 48);
     header->graph_size = hti_load_le64(data + 64);
     header->n_nodes = hti_load_le32(data + 72);
-    header->n_pieces = hti_load_le32(data + 76);
+    header->n_parts = hti_load_le32(data + 76);
     if (header->graph_size == 0 || header->graph_size > HTI_SNAP_MAX_GRAPH || header->n_nodes == 0 ||
-        header->n_nodes > HTI_SNAP_MAX_NODES || header->n_pieces != (header->graph_size - 1) / HTI_SNAP_GRAPH_PIECE + 1)
+        header->n_nodes > HTI_SNAP_MAX_NODES || header->n_parts != (header->graph_size - 1) / HTI_SNAP_GRAPH_PART + 1)
         return HTSTORE_ECORRUPT;
     return 0;
 }
 
 /* --- heads --- */
 
-void hti_snap_encode_piece(const struct hti_snap_piece *piece, uint8_t out[HTI_SNAP_GRAPH_HEAD_SIZE])
+void hti_snap_encode_part(const struct hti_snap_part *part, uint8_t out[HTI_SNAP_GRAPH_HEAD_SIZE])
 {
     begin_frame(out, HTI_SNAP_MAGIC_GRAPH, HTI_SNAP_GRAPH_HEAD_SIZE);
-    store_hash128(out + 8, piece->id);
-    hti_store_le32(out + 24, piece->number);
-    hti_store_le32(out + 28, piece->n_pieces);
-    hti_store_le32(out + 32, piece->plain_size);
-    hti_store_le32(out + 36, piece->stored_size);
-    hti_store_le64(out + 40, piece->plain_hash);
-    hti_store_le64(out + 48, piece->stored_hash);
-    seal(out, 56, hti_snap_binding(piece->id));
+    store_hash128(out + 8, part->id);
+    hti_store_le32(out + 24, part->number);
+    hti_store_le32(out + 28, part->n_parts);
+    hti_store_le32(out + 32, part->plain_size);
+    hti_store_le32(out + 36, part->stored_size);
+    hti_store_le64(out + 40, part->plain_hash);
+    hti_store_le64(out + 48, part->stored_hash);
+    seal(out, 56, hti_snap_binding(part->id));
 }
 
-bool hti_snap_decode_piece(const uint8_t data[HTI_SNAP_GRAPH_HEAD_SIZE], struct hti_snap_piece *piece)
+bool hti_snap_decode_part(const uint8_t data[HTI_SNAP_GRAPH_HEAD_SIZE], struct hti_snap_part *part)
 {
-    *piece = (struct hti_snap_piece){ .id = load_hash128(data + 8),
-                                      .number = hti_load_le32(data + 24),
-                                      .n_pieces = hti_load_le32(data + 28),
-                                      .plain_size = hti_load_le32(data + 32),
-                                      .stored_size = hti_load_le32(data + 36),
-                                      .plain_hash = hti_load_le64(data + 40),
-                                      .stored_hash = hti_load_le64(data + 48) };
+    *part = (struct hti_snap_part){ .id = load_hash128(data + 8),
+                                    .number = hti_load_le32(data + 24),
+                                    .n_parts = hti_load_le32(data + 28),
+                                    .plain_size = hti_load_le32(data + 32),
+                                    .stored_size = hti_load_le32(data + 36),
+                                    .plain_hash = hti_load_le64(data + 40),
+                                    .stored_hash = hti_load_le64(data + 48) };
     return is_frame(data, HTI_SNAP_MAGIC_GRAPH, HTI_SNAP_GRAPH_HEAD_SIZE) &&
-           is_sealed(data, 56, hti_snap_binding(piece->id)) && piece->number < piece->n_pieces &&
-           piece->n_pieces <= HTI_SNAP_MAX_GRAPH / HTI_SNAP_GRAPH_PIECE && piece->plain_size <= HTI_SNAP_GRAPH_PIECE &&
-           are_sizes_valid(piece->plain_size, piece->stored_size);
+           is_sealed(data, 56, hti_snap_binding(part->id)) && part->number < part->n_parts &&
+           part->n_parts <= HTI_SNAP_MAX_GRAPH / HTI_SNAP_GRAPH_PART && part->plain_size <= HTI_SNAP_GRAPH_PART &&
+           are_sizes_valid(part->plain_size, part->stored_size);
 }
 
 uint64_t hti_snap_encode_block(const struct hti_snap_block *block, uint64_t binding,

@@ -16,9 +16,9 @@
 #define HTI_SNAP_VERSION 1u
 #define HTI_SNAP_MAX_PLAIN (9u << 20) /* bytes of the contents of one Zstandard frame */
 #define HTI_SNAP_MAX_STORED (HTI_SNAP_MAX_PLAIN + (64u << 10)) /* bytes of the frame itself */
-#define HTI_SNAP_MAX_BLOCK_ROWS (1u << 20)
+#define HTI_SNAP_MAX_BLOCK_ROWS 65536u
 #define HTI_SNAP_MAX_BLOCKS (UINT64_C(1) << 32) /* of a file */
-#define HTI_SNAP_GRAPH_PIECE (8u << 20) /* plain bytes of each piece of the graph but the last */
+#define HTI_SNAP_GRAPH_PART (8u << 20) /* plain bytes of each part of the graph but the last */
 
 /* Sizes of the frames, magic number and size field included. */
 #define HTI_SNAP_HEADER_SIZE 96u
@@ -46,19 +46,20 @@ struct hti_snap_header {
     struct hti_hash128 id;
     uint64_t graph_size; /* bytes of the plain graph record */
     uint32_t n_nodes;
-    uint32_t n_pieces; /* of the graph record */
+    uint32_t n_parts; /* of the graph record */
 };
 
-struct hti_snap_piece { /* head of a piece of the graph record */
+struct hti_snap_part { /* head of a part of the graph record */
     struct hti_hash128 id;
     uint32_t number; /* from 0 */
-    uint32_t n_pieces;
+    uint32_t n_parts;
     uint32_t plain_size;
     uint32_t stored_size;
     uint64_t plain_hash; /* XXH3-64 */
     uint64_t stored_hash; /* XXH3-64 of the Zstandard frame */
 };
 
+/* The first byte of the payload has the same value: block.h, piece.h. */
 enum hti_snap_block_kind {
     HTI_SNAP_ROWS = 1, /* n_rows >= 1 whole rows */
     HTI_SNAP_PIECE = 2 /* a part of a row that is larger than a block: n_rows is 1 in its last piece, else 0 */
@@ -127,7 +128,7 @@ uint64_t hti_snap_hash(const void *data, size_t size);
 uint64_t hti_snap_binding(struct hti_hash128 id);
 
 void hti_snap_encode_header(const struct hti_snap_header *header, uint8_t out[HTI_SNAP_HEADER_SIZE]);
-void hti_snap_encode_piece(const struct hti_snap_piece *piece, uint8_t out[HTI_SNAP_GRAPH_HEAD_SIZE]);
+void hti_snap_encode_part(const struct hti_snap_part *part, uint8_t out[HTI_SNAP_GRAPH_HEAD_SIZE]);
 /* Returns the checksum of the head. */
 uint64_t hti_snap_encode_block(const struct hti_snap_block *block, uint64_t binding,
                                uint8_t out[HTI_SNAP_BLOCK_HEAD_SIZE]);
@@ -135,14 +136,17 @@ void hti_snap_encode_footer(const struct hti_snap_footer *footer, uint64_t bindi
 void hti_snap_encode_trailer(const struct hti_snap_trailer *trailer, uint8_t out[HTI_SNAP_TRAILER_SIZE]);
 void hti_snap_encode_block_entry(const struct hti_snap_block_entry *entry, uint8_t out[HTI_SNAP_ENTRY_SIZE]);
 void hti_snap_encode_node_entry(const struct hti_snap_node_entry *entry, uint8_t out[HTI_SNAP_ENTRY_SIZE]);
-/* Append a list frame: 1 to HTI_SNAP_MAX_LIST_ENTRIES entries, the first of them number `first` of all. HTSTORE_ENOMEM. */
+/*
+ * Append a list frame: 1 to HTI_SNAP_MAX_LIST_ENTRIES entries, the first of them number `first` of all. HTSTORE_ENOMEM.
+ */
 int hti_snap_encode_list(enum hti_snap_list_kind kind, uint64_t first, const uint8_t *entries, uint32_t n,
                          uint64_t binding, struct hti_buf *out);
 /* The next link of a chain of entries; starts from 0. */
 uint64_t hti_snap_chain(uint64_t chain, const uint8_t entry[HTI_SNAP_ENTRY_SIZE]);
 
 /*
- * The size of the header frame, from its first 16 bytes. 0; HTSTORE_EFORMAT (no magic), HTSTORE_ECORRUPT (out of range).
+ * The size of the header frame, from its first 16 bytes. 0; HTSTORE_EFORMAT (no magic), HTSTORE_ECORRUPT (out of
+ * range).
  */
 int hti_snap_header_size(const uint8_t start[16], uint32_t *size);
 /*
@@ -151,7 +155,7 @@ int hti_snap_header_size(const uint8_t start[16], uint32_t *size);
  */
 int hti_snap_decode_header(const uint8_t *data, uint32_t size, struct hti_snap_header *header);
 /* These return false for anything that is not intact or breaks a limit of the format. */
-bool hti_snap_decode_piece(const uint8_t data[HTI_SNAP_GRAPH_HEAD_SIZE], struct hti_snap_piece *piece);
+bool hti_snap_decode_part(const uint8_t data[HTI_SNAP_GRAPH_HEAD_SIZE], struct hti_snap_part *part);
 bool hti_snap_decode_block(const uint8_t data[HTI_SNAP_BLOCK_HEAD_SIZE], uint64_t binding,
                            struct hti_snap_block *block);
 bool hti_snap_decode_footer(const uint8_t data[HTI_SNAP_FOOTER_SIZE], uint64_t binding, struct hti_snap_footer *footer);

@@ -1,9 +1,9 @@
 /*
- * snapgraph: the graph of objects that a snapshot holds: in memory, as bytes, and how nodes are named in messages and files.
- * Layout: docs/snapshot-format.md.
+ * snapgraph: the graph of objects that a snapshot holds: in memory, as bytes, and how nodes are named in messages and
+ * files. Layout: docs/snapshot-format.md.
  *
- * Nodes are numbered breadth first from node 0, the root, siblings in the order of the edges. Every edge names its child;
- * cycles are legal.
+ * Nodes are numbered breadth first from node 0, the root, siblings in the order of the edges. Every edge names its
+ * child; cycles are legal.
  */
 #ifndef HTI_SNAPGRAPH_H
 #define HTI_SNAPGRAPH_H
@@ -78,9 +78,9 @@ void hti_snap_graph_init(struct hti_snap_graph *graph);
 void hti_snap_graph_release(struct hti_snap_graph *graph);
 
 /*
- * Build: breadth first. Take node i for i = 0, 1, …, add its edges in order; add a child as a node before the first edge to it.
- * Edges of smaller nodes come first. The fields of a node that "the graph sets" are ignored. HTSTORE_ENOMEM; HTSTORE_EINVAL if a
- * limit is passed. What is wrong otherwise is found by encode.
+ * Build: breadth first. Take node i for i = 0, 1, …, add its edges in order; add a child as a node before the first
+ * edge to it. Edges of smaller nodes come first. The fields of a node that "the graph sets" are ignored.
+ * HTSTORE_ENOMEM; HTSTORE_EINVAL if a limit is passed. What is wrong otherwise is found by encode.
  */
 int hti_snap_graph_add_node(struct hti_snap_graph *graph, const struct hti_snap_node *node, uint32_t *number);
 /* The packed default value of a table, once. */
@@ -90,7 +90,10 @@ int hti_snap_graph_add_edge(struct hti_snap_graph *graph, uint32_t parent, const
 
 /* Append the graph record. HTSTORE_EINVAL if the graph breaks a rule of the format, HTSTORE_ENOMEM. */
 int hti_snap_graph_encode(const struct hti_snap_graph *graph, struct hti_buf *out, struct htstore_error *error);
-/* Decode and check everything. HTSTORE_ECORRUPT, HTSTORE_ENOMEM: the graph is then empty. `graph` need not be initialised. */
+/*
+ * Decode and check everything. HTSTORE_ECORRUPT, HTSTORE_ENOMEM: the graph is then empty. `graph` need not be
+ * initialised.
+ */
 int hti_snap_graph_decode(struct hti_snap_graph *graph, const void *data, size_t size, struct htstore_error *error);
 /* The snapshot id: XXH3-128 of the graph record. */
 struct hti_hash128 hti_snap_graph_id(const void *record, size_t size);
@@ -109,7 +112,10 @@ void hti_snap_node_row_type(const struct hti_snap_node *node, struct hti_row_typ
 /* Paths: of graphs that were encoded or decoded. */
 /* Append the first path to a node, as bytes: "(root).m.b". Not escaped. HTSTORE_ENOMEM. */
 int hti_snap_graph_path(const struct hti_snap_graph *graph, uint32_t node, struct hti_buf *out);
-/* Append it as files have it: names joined by '/', in each '.' as "..", '/' as ".S". Empty for the root. HTSTORE_ENOMEM. */
+/*
+ * Append it as files have it: names joined by '/', in each '.' as "..", '/' as ".S". Empty for the root.
+ * HTSTORE_ENOMEM.
+ */
 int hti_snap_graph_file_path(const struct hti_snap_graph *graph, uint32_t node, struct hti_buf *out);
 /* The path for a message: escaped, shortened in the middle to the last names, NUL-terminated. Allocates nothing. */
 #define HTI_SNAP_LABEL_SIZE 160

@@ -135,7 +135,10 @@ static int take_list(const struct hti_snapread *reader, struct lists *lists, uin
                : hti_snap_source_fail_memory(&reader->source, error);
 }
 
-/* Reads lists from *offset; `start` holds START_SIZE bytes that were read already, and at the end the next that are no list. */
+/*
+ * Reads lists from *offset; `start` holds START_SIZE bytes that were read already, and at the end the next that are no
+ * list.
+ */
 static int read_lists(const struct hti_snapread *reader, uint64_t *offset, uint8_t *start, struct lists *lists,
                       struct htstore_error *error)
 {

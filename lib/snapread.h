@@ -1,10 +1,9 @@
 /*
- * snapread: reads a snapshot: front to back from a file or pipe, or any block of a file by its index. Verifies all of the
- * container; the contents of blocks stay compressed. Layout: docs/snapshot-format.md.
+ * snapread: reads a snapshot: front to back from a file or pipe, or any block of a file by its index. Verifies all of
+ * the container; the contents of blocks stay compressed. Layout: docs/snapshot-format.md.
  *
- * Every failure names the place: error->path, error->offset, and a sentence such as
- * "s.snap: block 17 of (root).emb at byte 1048576: checksum differs".
- * Memory: the graph, the index if it is loaded (32 bytes a block), one frame.
+ * Every failure names the place: error->path, error->offset, and a sentence such as "s.snap: block 17 of (root).emb at
+ * byte 1048576: checksum differs". Memory: the graph, the index if it is loaded (32 bytes a block), one frame.
  */
 #ifndef HTI_SNAPREAD_H
 #define HTI_SNAPREAD_H
@@ -20,8 +19,9 @@
 struct hti_snapread;
 
 /*
- * Read header and graph. `fd` is borrowed; a regular file is read from its first byte by pread(), anything else by read() from where it
- * stands. `path` is for messages (copied). HTSTORE_EFORMAT (no snapshot), HTSTORE_EVERSION, HTSTORE_ECORRUPT, HTSTORE_EIO, HTSTORE_ENOMEM; *reader is NULL then.
+ * Read header and graph. `fd` is borrowed; a regular file is read from its first byte by pread(), anything else by
+ * read() from where it stands. `path` is for messages (copied). HTSTORE_EFORMAT (no snapshot), HTSTORE_EVERSION,
+ * HTSTORE_ECORRUPT, HTSTORE_EIO, HTSTORE_ENOMEM; *reader is NULL then.
  */
 int hti_snapread_open(int fd, const char *path, struct hti_snapread **reader, struct htstore_error *error);
 void hti_snapread_close(struct hti_snapread *reader); /* NULL does nothing */
@@ -32,9 +32,9 @@ bool hti_snapread_is_seekable(const struct hti_snapread *reader);
 uint64_t hti_snapread_position(const struct hti_snapread *reader); /* bytes read in order so far: for progress */
 
 /*
- * The next block in file order. 0: *block is set and *frame holds its Zstandard frame (replaced), whose stored_hash is verified. 1: all
- * blocks were read and index, totals, trailer and length agree with them, and nothing follows. Negative: HTSTORE_ECORRUPT,
- * HTSTORE_EIO, HTSTORE_ENOMEM; later calls fail in the same way.
+ * The next block in file order. 0: *block is set and *frame holds its Zstandard frame (replaced), whose stored_hash is
+ * verified. 1: all blocks were read and index, totals, trailer and length agree with them, and nothing follows.
+ * Negative: HTSTORE_ECORRUPT, HTSTORE_EIO, HTSTORE_ENOMEM; later calls fail in the same way.
  */
 int hti_snapread_next(struct hti_snapread *reader, struct hti_snap_block *block, struct hti_buf *frame,
                       struct htstore_error *error);
@@ -64,7 +64,8 @@ void hti_snapread_node_blocks(const struct hti_snapread *reader, uint32_t node, 
 /* Bytes of these blocks in the file, heads included. */
 uint64_t hti_snapread_blocks_size(const struct hti_snapread *reader, uint64_t first, uint64_t n);
 /*
- * Read block `index` of the file, as hti_snapread_next() does. Any number of threads at once, each with its own `frame`.
+ * Read block `index` of the file, as hti_snapread_next() does. Any number of threads at once, each with its own
+ * `frame`.
  */
 int hti_snapread_block(const struct hti_snapread *reader, uint64_t index, struct hti_snap_block *block,
                        struct hti_buf *frame, struct htstore_error *error);

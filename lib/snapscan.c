@@ -22,12 +22,15 @@ struct hti_snapscan {
     uint64_t wasted; /* bytes of frames that were hashed in vain */
     bool any; /* a block was found */
     uint32_t node, number; /* of the last one */
-    struct hti_buf window;
+    struct hti_buf window; /* bytes of the file, for the search */
+    uint64_t window_offset;
 };
 
 /* --- search --- */
 
-/* Position of the first candidate for a frame of ours in the window: the magic numbers differ in their first byte only. */
+/*
+ * Position of the first candidate for a frame of ours in the window: the magic numbers differ in their first byte only.
+ */
 static size_t search_window(const uint8_t *window, size_t size)
 {
     static const uint8_t tail[3] = { 0x2A, 0x4D, 0x18 };
@@ -45,25 +48,48 @@ static size_t search_window(const uint8_t *window, size_t size)
     return size;
 }
 
+/* Have the bytes from `offset` on in the window, at least 4 of them unless the file ends. */
+static int fill_window(struct hti_snapscan *scan, uint64_t offset, struct htstore_error *error)
+{
+    size_t got;
+    int rc;
+
+    if (offset >= scan->window_offset && offset - scan->window_offset + 4 <= scan->window.size)
+        return 0;
+    rc = hti_snap_source_read(&scan->source, offset, scan->window.data, WINDOW_SIZE, &got, error);
+    scan->window_offset = offset;
+    scan->window.size = rc == 0 ? got : 0;
+    return rc;
+}
+
 /* Move on to the next candidate at or behind *offset, at worst to the end of the file. */
 static int search(struct hti_snapscan *scan, uint64_t *offset, struct htstore_error *error)
 {
     while (*offset < scan->source.file_size) {
-        size_t got;
-        const int rc = hti_snap_source_read(&scan->source, *offset, scan->window.data, WINDOW_SIZE, &got, error);
+        const int rc = fill_window(scan, *offset, error);
         if (rc != 0)
             return rc;
-        const size_t at = search_window(scan->window.data, got);
-        if (at < got) {
+        const size_t start = (size_t)(*offset - scan->window_offset), left = scan->window.size - start;
+        const size_t at = search_window(scan->window.data + start, left);
+        if (at < left) {
             *offset += at;
             return 0;
         }
-        if (got < WINDOW_SIZE)
+        if (left < 4)
             break;
-        *offset += got - 3; /* a magic number may straddle windows */
+        *offset += left - 3; /* a magic number may straddle windows */
     }
     *offset = scan->source.file_size;
     return 0;
+}
+
+/*
+ * Whoever prepared a file of heads that promise large frames gets no more than a few passes over it: then the search for
+ * the graph ends, and damaged blocks are stepped over.
+ */
+static bool has_wasted_much(const struct hti_snapscan *scan)
+{
+    return scan->wasted / 4 > scan->source.file_size;
 }
 
 /* --- opening --- */
@@ -109,29 +135,30 @@ static void read_footer(struct hti_snapscan *scan, const struct hti_snap_trailer
     scan->has_header = true;
 }
 
-/* Find the first piece of the graph, wherever it is, and read on from there. Its loss is no failure. */
+/* Find the first part of the graph, wherever it is, and read on from there. Its loss is no failure. */
 static int find_graph(struct hti_snapscan *scan, bool has_id, struct htstore_error *error)
 {
     uint8_t head[HTI_SNAP_GRAPH_HEAD_SIZE];
-    struct hti_snap_piece piece;
+    struct hti_snap_part part;
     uint64_t offset = 0;
     size_t got;
     int rc = 0;
 
-    for (; rc == 0 && !scan->has_graph; offset++) {
+    for (; rc == 0 && !scan->has_graph && !has_wasted_much(scan); offset++) {
         rc = search(scan, &offset, error);
         rc = rc ? rc : hti_snap_source_read(&scan->source, offset, head, sizeof head, &got, error);
         if (rc != 0 || got < sizeof head)
             break;
-        if (!hti_snap_decode_piece(head, &piece) || piece.number != 0 ||
-            (has_id && !hti_snap_hash128_equal(piece.id, scan->source.header.id)))
+        if (!hti_snap_decode_part(head, &part) || part.number != 0 ||
+            (has_id && !hti_snap_hash128_equal(part.id, scan->source.header.id)))
             continue;
-        set_id(scan, piece.id);
+        set_id(scan, part.id);
         has_id = true;
-        scan->source.header.n_pieces = piece.n_pieces;
+        scan->source.header.n_parts = part.n_parts;
         uint64_t at = offset;
         rc = hti_snap_source_graph(&scan->source, &at, error);
         scan->has_graph = rc == 0;
+        scan->wasted += rc == 0 ? 0 : at - offset;
         rc = rc == HTSTORE_ECORRUPT ? 0 : rc;
     }
     if (rc == 0 && !has_id) {
@@ -243,14 +270,11 @@ static bool is_in_order(const struct hti_snapscan *scan, const struct hti_snap_b
     return !scan->any || block->node > scan->node || (block->node == scan->node && block->number > scan->number);
 }
 
-/*
- * A damaged frame is searched too, for what may have slid into it. Whoever prepared a file of heads that promise large frames gets no
- * more than a few passes over it.
- */
+/* A damaged frame is searched too, for what may have slid into it. */
 static uint64_t step_over(struct hti_snapscan *scan, const struct hti_snap_block *block)
 {
     scan->wasted += block->stored_size;
-    return scan->wasted / 4 > scan->source.file_size ? HEAD_SIZE + (uint64_t)block->stored_size : HEAD_SIZE;
+    return has_wasted_much(scan) ? HEAD_SIZE + (uint64_t)block->stored_size : HEAD_SIZE;
 }
 
 static int look_at_block(struct hti_snapscan *scan, struct hti_snap_block *block, struct hti_buf *frame,
@@ -325,12 +349,12 @@ static void look_at_header(struct hti_snapscan *scan, struct place *place)
         place->size = HTI_SNAP_HEADER_SIZE;
 }
 
-static void look_at_piece(struct hti_snapscan *scan, const uint8_t *start, struct place *place)
+static void look_at_part(struct hti_snapscan *scan, const uint8_t *start, struct place *place)
 {
-    struct hti_snap_piece piece;
+    struct hti_snap_part part;
 
-    if (hti_snap_decode_piece(start, &piece) && hti_snap_hash128_equal(piece.id, scan->source.header.id))
-        place->size = HTI_SNAP_GRAPH_HEAD_SIZE + (scan->has_graph ? (uint64_t)piece.stored_size : 0);
+    if (hti_snap_decode_part(start, &part) && hti_snap_hash128_equal(part.id, scan->source.header.id))
+        place->size = HTI_SNAP_GRAPH_HEAD_SIZE + (scan->has_graph ? (uint64_t)part.stored_size : 0);
 }
 
 static int look(struct hti_snapscan *scan, bool expected, struct hti_snap_block *block, struct hti_buf *frame,
@@ -351,7 +375,7 @@ static int look(struct hti_snapscan *scan, bool expected, struct hti_snap_block 
         return rc;
     switch (hti_load_le32(start)) {
     case HTI_SNAP_MAGIC_GRAPH:
-        look_at_piece(scan, start, place);
+        look_at_part(scan, start, place);
         return 0;
     case HTI_SNAP_MAGIC_BLOCK:
         return hti_snap_decode_block(start, scan->source.binding, block)

@@ -1,5 +1,6 @@
 /*
- * snapscan: finds what is intact in a damaged snapshot file, whatever is damaged, by looking for checksums that are right.
+ * snapscan: finds what is intact in a damaged snapshot file, whatever is damaged, by looking for checksums that are
+ * right.
  */
 #ifndef HTI_SNAPSCAN_H
 #define HTI_SNAPSCAN_H
@@ -19,9 +20,9 @@ struct hti_snap_gap {
 };
 
 /*
- * Open a damaged file. The snapshot id is taken from the header, the trailer or the graph, whichever is intact; header fields and graph are
- * then read as far as possible. HTSTORE_EFORMAT (nothing of a snapshot), HTSTORE_EVERSION, HTSTORE_EINVAL (not a regular file), HTSTORE_EIO,
- * HTSTORE_ENOMEM.
+ * Open a damaged file. The snapshot id is taken from the header, the trailer or the graph, whichever is intact; header
+ * fields and graph are then read as far as possible. HTSTORE_EFORMAT (nothing of a snapshot), HTSTORE_EVERSION,
+ * HTSTORE_EINVAL (not a regular file), HTSTORE_EIO, HTSTORE_ENOMEM.
  */
 int hti_snapscan_open(int fd, const char *path, struct hti_snapscan **scan, struct htstore_error *error);
 void hti_snapscan_close(struct hti_snapscan *scan); /* NULL does nothing */
@@ -33,9 +34,9 @@ hti_snapscan_graph(const struct hti_snapscan *scan); /* NULL: lost, and with it 
 bool hti_snapscan_promised(const struct hti_snapscan *scan, uint64_t *n_blocks);
 
 /*
- * The next intact block, in file order. 0: *block and *frame are set as by hti_snapread_next(). 1: the end. Both: *gap tells what was
- * skipped just before. Blocks ascend by node and number; repeated ones are skipped. HTSTORE_EIO, HTSTORE_ENOMEM. Decompressing and
- * hti_snap_hash() of the payload are left to the caller.
+ * The next intact block, in file order. 0: *block and *frame are set as by hti_snapread_next(). 1: the end. Both: *gap
+ * tells what was skipped just before. Blocks ascend by node and number; repeated ones are skipped. HTSTORE_EIO,
+ * HTSTORE_ENOMEM. Decompressing and hti_snap_hash() of the payload are left to the caller.
  */
 int hti_snapscan_next(struct hti_snapscan *scan, struct hti_snap_block *block, struct hti_buf *frame,
                       struct hti_snap_gap *gap, struct htstore_error *error);

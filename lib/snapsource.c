@@ -8,7 +8,7 @@
 
 #include "file.h"
 #include "frame.h"
-#include "snappiece.h"
+#include "snappart.h"
 
 static const char GRAPH[] = "the graph of objects";
 
@@ -131,31 +131,31 @@ bool hti_snap_hash128_equal(struct hti_hash128 a, struct hti_hash128 b)
     return a.low == b.low && a.high == b.high;
 }
 
-/* A piece of another place or snapshot is intact in itself. Only the last one is smaller than the others. */
-static bool is_expected_piece(const struct hti_snap_source *source, const struct hti_snap_piece *piece, uint32_t number)
+/* A part of another place or snapshot is intact in itself. Only the last one is smaller than the others. */
+static bool is_expected_part(const struct hti_snap_source *source, const struct hti_snap_part *part, uint32_t number)
 {
-    return hti_snap_hash128_equal(piece->id, source->header.id) && piece->number == number &&
-           piece->n_pieces == source->header.n_pieces &&
-           (number + 1 == piece->n_pieces || piece->plain_size == HTI_SNAP_GRAPH_PIECE);
+    return hti_snap_hash128_equal(part->id, source->header.id) && part->number == number &&
+           part->n_parts == source->header.n_parts &&
+           (number + 1 == part->n_parts || part->plain_size == HTI_SNAP_GRAPH_PART);
 }
 
-static int read_piece(const struct hti_snap_source *source, struct hti_frame_decoder *decoder, uint32_t number,
-                      uint64_t *offset, struct hti_buf *record, struct htstore_error *error)
+static int read_part(const struct hti_snap_source *source, struct hti_frame_decoder *decoder, uint32_t number,
+                     uint64_t *offset, struct hti_buf *record, struct htstore_error *error)
 {
     const uint64_t start = *offset;
     uint8_t head[HTI_SNAP_GRAPH_HEAD_SIZE];
-    struct hti_snap_piece piece;
+    struct hti_snap_part part;
     struct hti_buf frame;
     int rc = hti_snap_source_fetch(source, offset, head, sizeof head, GRAPH, error);
 
     if (rc != 0)
         return rc;
-    if (!hti_snap_decode_piece(head, &piece) || !is_expected_piece(source, &piece, number))
+    if (!hti_snap_decode_part(head, &part) || !is_expected_part(source, &part, number))
         return hti_snap_source_fail(source, GRAPH, start, "checksum differs, or it is that of another snapshot", error);
     hti_buf_init(&frame);
-    rc = hti_snap_source_fetch_buf(source, offset, &frame, piece.stored_size, GRAPH, error);
+    rc = hti_snap_source_fetch_buf(source, offset, &frame, part.stored_size, GRAPH, error);
     if (rc == 0) {
-        rc = hti_snap_piece_read(decoder, &piece, frame.data, record);
+        rc = hti_snap_part_read(decoder, &part, frame.data, record);
         if (rc == HTSTORE_ENOMEM)
             hti_snap_source_fail_memory(source, error);
         else if (rc != 0)
@@ -207,8 +207,8 @@ int hti_snap_source_graph(struct hti_snap_source *source, uint64_t *offset, stru
     if (hti_frame_decoder_new(&decoder) != 0)
         return hti_snap_source_fail_memory(source, error);
     hti_buf_init(&record);
-    for (uint32_t i = 0; rc == 0 && i < source->header.n_pieces; i++)
-        rc = read_piece(source, decoder, i, offset, &record, error);
+    for (uint32_t i = 0; rc == 0 && i < source->header.n_parts; i++)
+        rc = read_part(source, decoder, i, offset, &record, error);
     rc = rc ? rc : decode_graph(source, &record, start, error);
     hti_frame_decoder_free(decoder);
     hti_buf_release(&record);

@@ -1,5 +1,6 @@
 /*
- * snapsource: a file or pipe with a snapshot: reading from it, failing with the place, and what every snapshot starts with.
+ * snapsource: a file or pipe with a snapshot: reading from it, failing with the place, and what every snapshot starts
+ * with.
  */
 #ifndef HTI_SNAPSOURCE_H
 #define HTI_SNAPSOURCE_H
@@ -14,8 +15,7 @@
 
 struct hti_snap_source {
     int fd; /* borrowed */
-    bool
-        seekable; /* a regular file: read by pread() from its first byte; else by read(), and offsets only tell places */
+    bool seekable; /* a regular file, read by pread() from its first byte; else read(), and offsets only tell places */
     uint64_t file_size; /* seekable */
     char path[256];
     struct hti_snap_header header;
@@ -41,11 +41,14 @@ int hti_snap_source_fetch(const struct hti_snap_source *source, uint64_t *offset
 int hti_snap_source_fetch_buf(const struct hti_snap_source *source, uint64_t *offset, struct hti_buf *buf, size_t size,
                               const char *thing, struct htstore_error *error);
 
-/* Read the header: source->header and binding; *offset is set behind it. HTSTORE_EFORMAT, HTSTORE_EVERSION, HTSTORE_ECORRUPT, or as read. */
+/*
+ * Read the header: source->header and binding; *offset is set behind it. HTSTORE_EFORMAT, HTSTORE_EVERSION,
+ * HTSTORE_ECORRUPT, or as read.
+ */
 int hti_snap_source_header(struct hti_snap_source *source, uint64_t *offset, struct htstore_error *error);
 /*
- * Read the graph at *offset, and move on. id and n_pieces of the header must be set; graph_size and n_nodes of 0 are not compared.
- * HTSTORE_ECORRUPT, HTSTORE_ENOMEM, or as read; source->graph is then empty.
+ * Read the graph at *offset, and move on. id and n_parts of the header must be set; graph_size and n_nodes of 0 are not
+ * compared. HTSTORE_ECORRUPT, HTSTORE_ENOMEM, or as read; source->graph is then empty.
  */
 int hti_snap_source_graph(struct hti_snap_source *source, uint64_t *offset, struct htstore_error *error);
 

@@ -1,6 +1,6 @@
 /*
- * snaptally: what a snapshot holds so far, block by block, and whether the next block may follow. Writer and reader keep the
- * same tally; its sums are what the footer says.
+ * snaptally: what a snapshot holds so far, block by block, and whether the next block may follow. Writer and reader
+ * keep the same tally; its sums are what the footer says.
  */
 #ifndef HTI_SNAPTALLY_H
 #define HTI_SNAPTALLY_H

@@ -8,7 +8,7 @@
 #include "file.h"
 #include "frame.h"
 #include "mem.h"
-#include "snappiece.h"
+#include "snappart.h"
 #include "snaptally.h"
 
 #define BUFFER_SIZE (256u << 10)
@@ -52,23 +52,23 @@ static int emit(struct hti_snapwrite *writer, const void *data, size_t size)
 
 /* --- header and graph --- */
 
-static int write_pieces(struct hti_snapwrite *writer, const struct hti_buf *record)
+static int write_parts(struct hti_snapwrite *writer, const struct hti_buf *record)
 {
     struct hti_frame_encoder *encoder;
-    struct hti_buf piece;
+    struct hti_buf part;
     int rc = hti_frame_encoder_new(&encoder);
 
-    hti_buf_init(&piece);
-    for (uint32_t i = 0; rc == 0 && i < writer->header.n_pieces; i++) {
-        piece.size = 0;
-        rc = hti_snap_piece_write(encoder, record, writer->header.id, i, &piece);
-        if (rc == 0 && (rc = emit(writer, piece.data, piece.size)) != 0)
+    hti_buf_init(&part);
+    for (uint32_t i = 0; rc == 0 && i < writer->header.n_parts; i++) {
+        part.size = 0;
+        rc = hti_snap_part_write(encoder, record, writer->header.id, i, &part);
+        if (rc == 0 && (rc = emit(writer, part.data, part.size)) != 0)
             break;
     }
     if (rc == HTSTORE_ENOMEM)
         no_memory(writer);
     hti_frame_encoder_free(encoder);
-    hti_buf_release(&piece);
+    hti_buf_release(&part);
     return rc;
 }
 
@@ -85,12 +85,12 @@ static int write_start(struct hti_snapwrite *writer)
         header->id = hti_snap_graph_id(record.data, record.size);
         header->graph_size = record.size;
         header->n_nodes = writer->graph->n_nodes;
-        header->n_pieces = hti_snap_piece_count(record.size);
+        header->n_parts = hti_snap_part_count(record.size);
         writer->binding = hti_snap_binding(header->id);
         hti_snap_encode_header(header, bytes);
         rc = emit(writer, bytes, sizeof bytes);
     }
-    rc = rc ? rc : write_pieces(writer, &record);
+    rc = rc ? rc : write_parts(writer, &record);
     hti_buf_release(&record);
     return rc;
 }

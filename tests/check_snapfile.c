@@ -53,12 +53,12 @@ static uint8_t *read_image(int fd, size_t *size)
 
 static void find_offsets(void)
 {
-    struct hti_snap_piece piece;
+    struct hti_snap_part part;
     uint64_t at = HTI_SNAP_HEADER_SIZE;
 
-    ck_assert(hti_snap_decode_piece(image + at, &piece));
-    binding = hti_snap_binding(piece.id);
-    at += HTI_SNAP_GRAPH_HEAD_SIZE + piece.stored_size;
+    ck_assert(hti_snap_decode_part(image + at, &part));
+    binding = hti_snap_binding(part.id);
+    at += HTI_SNAP_GRAPH_HEAD_SIZE + part.stored_size;
     for (unsigned i = 0; i < N_SNAP_BLOCKS; i++) {
         offsets[i] = at;
         at += HTI_SNAP_BLOCK_HEAD_SIZE + blocks[i].head.stored_size;
@@ -360,8 +360,8 @@ START_TEST(an_index_of_several_parts_is_loaded)
 }
 END_TEST
 
-/* 160 names of 65,535 bytes: more than one piece of the graph record takes. */
-START_TEST(a_graph_of_several_pieces_is_read_back)
+/* 160 names of 65,535 bytes: more than one part of the graph record takes. */
+START_TEST(a_graph_of_several_parts_is_read_back)
 {
     const struct hti_snap_node mapping = { .kind = HTI_SNAP_MAPPING };
     static char name[HTSTORE_MAX_NAME_SIZE];
@@ -381,7 +381,7 @@ START_TEST(a_graph_of_several_pieces_is_read_back)
     }
     ck_assert_int_eq(hti_snapwrite_begin(fd, PATH, &large, 1, 0, &writer, &error), 0);
     ck_assert_int_eq(hti_snapwrite_end(writer, &error), 0);
-    ck_assert_uint_gt(hti_snapwrite_plain_size(writer), HTI_SNAP_GRAPH_PIECE);
+    ck_assert_uint_gt(hti_snapwrite_plain_size(writer), HTI_SNAP_GRAPH_PART);
     hti_snapwrite_free(writer);
     hti_snap_graph_release(&large);
     ck_assert_msg(read_fd(fd, FILE_IN_ORDER, &n_blocks, &error) == 0, "%s", error.message);
@@ -887,6 +887,12 @@ START_TEST(a_complete_file_takes_no_more)
     ck_assert_int_eq(hti_snapwrite_end(writer, NULL), HTSTORE_EINVAL);
     hti_snapwrite_free(writer);
     writer = begin(fd);
+    for (unsigned k = 0; k < N_SNAP_BLOCKS; k++)
+        ck_assert_int_eq(hti_snapwrite_block(writer, &blocks[k].head, blocks[k].frame.data, NULL), 0);
+    ck_assert_int_eq(hti_snapwrite_end(writer, NULL), 0);
+    ck_assert_int_eq(hti_snapwrite_block(writer, &blocks[0].head, blocks[0].frame.data, NULL), HTSTORE_EINVAL);
+    hti_snapwrite_free(writer);
+    writer = begin(fd);
     struct hti_snap_block head = blocks[0].head;
     head.plain_size = HTI_SNAP_MAX_PLAIN + 1;
     ck_assert_int_eq(hti_snapwrite_block(writer, &head, blocks[0].frame.data, NULL), HTSTORE_EINVAL);
@@ -1032,7 +1038,7 @@ static void add_reading_tests(TCase *tests)
     tcase_add_test(tests, equal_contents_give_equal_bytes);
     tcase_add_loop_test(tests, a_long_snapshot_goes_through_a_pipe, 0, 2);
     tcase_add_test(tests, an_index_of_several_parts_is_loaded);
-    tcase_add_test(tests, a_graph_of_several_pieces_is_read_back);
+    tcase_add_test(tests, a_graph_of_several_parts_is_read_back);
     tcase_add_test(tests, zstd_accepts_and_decompresses_the_file);
 }
 

@@ -233,9 +233,17 @@ END_TEST
 
 /* --- broken rules: one change each of the sample makes encoding refuse it, and decoding if it could be encoded --- */
 
-static void set_table_flags(struct hti_snap_graph *g)
+static void set_unknown_table_flag(struct hti_snap_graph *g)
 {
-    g->nodes[SNAP_T].flags |= HTI_SNAP_NO_CHECKPOINT;
+    g->nodes[SNAP_T].flags |= 0x20;
+}
+static void set_counter_flag_of_an_array(struct hti_snap_graph *g)
+{
+    g->nodes[SNAP_W].flags |= 0x10;
+}
+static void set_counter_flag_of_a_table(struct hti_snap_graph *g)
+{
+    g->nodes[SNAP_T].flags |= 0x10;
 }
 static void set_layer_of_table(struct hti_snap_graph *g)
 {
@@ -368,7 +376,9 @@ static void set_equal_empty_names(struct hti_snap_graph *g)
 
 typedef void (*break_fn)(struct hti_snap_graph *graph);
 static const break_fn breakers[] = {
-    set_table_flags,
+    set_unknown_table_flag,
+    set_counter_flag_of_an_array,
+    set_counter_flag_of_a_table,
     set_layer_of_table,
     set_role_of_table,
     set_float_key,
@@ -537,6 +547,30 @@ START_TEST(counts_are_bounded_by_the_bytes_that_are_there)
 }
 END_TEST
 
+START_TEST(names_above_the_limit_are_refused)
+{
+    const struct hti_snap_node mapping = { .kind = HTI_SNAP_MAPPING };
+    static char name[HTSTORE_MAX_NAME_SIZE + 1];
+    struct hti_snap_graph graph, again;
+    struct hti_buf out;
+    uint32_t number;
+
+    memset(name, 'n', sizeof name);
+    hti_buf_init(&out);
+    hti_snap_graph_init(&graph);
+    ck_assert_int_eq(hti_snap_graph_add_node(&graph, &mapping, &number), 0);
+    ck_assert_int_eq(hti_snap_graph_add_edge(&graph, 0, name, HTSTORE_MAX_NAME_SIZE, 0), 0);
+    ck_assert_int_eq(hti_snap_graph_encode(&graph, &out, NULL), 0);
+    ck_assert_int_eq(hti_snap_graph_decode(&again, out.data, out.size, NULL), 0);
+    hti_snap_graph_release(&again);
+    ck_assert_int_eq(hti_buf_append_u8(&out, 'n'), 0);
+    hti_store_le32(out.data + 16 + 8 + 4, HTSTORE_MAX_NAME_SIZE + 1);
+    ck_assert_int_eq(hti_snap_graph_decode(&again, out.data, out.size, NULL), HTSTORE_ECORRUPT);
+    hti_buf_release(&out);
+    hti_snap_graph_release(&graph);
+}
+END_TEST
+
 START_TEST(cycles_are_legal)
 {
     const struct hti_snap_node mapping = { .kind = HTI_SNAP_MAPPING };
@@ -651,6 +685,7 @@ int main(void)
     tcase_add_test(tests, a_record_that_is_cut_or_grown_is_refused);
     tcase_add_test(tests, random_damage_is_harmless);
     tcase_add_test(tests, counts_are_bounded_by_the_bytes_that_are_there);
+    tcase_add_test(tests, names_above_the_limit_are_refused);
     tcase_add_test(tests, cycles_are_legal);
     tcase_add_test(tests, edges_are_added_in_order_only);
     tcase_add_test(tests, without_memory_nothing_leaks);

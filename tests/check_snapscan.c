@@ -26,7 +26,7 @@ static uint64_t binding;
 static void set_up(void)
 {
     const int fd = memfd_create("snap", MFD_CLOEXEC);
-    struct hti_snap_piece piece;
+    struct hti_snap_part part;
 
     ck_assert_int_eq(snap_sample_blocks(blocks), 0);
     ck_assert_int_eq(snap_sample_write(fd, NULL), 0);
@@ -34,9 +34,9 @@ static void set_up(void)
     ck_assert_int_gt(got, 0);
     image_size = (size_t)got;
     close(fd);
-    ck_assert(hti_snap_decode_piece(image + HTI_SNAP_HEADER_SIZE, &piece));
-    binding = hti_snap_binding(piece.id);
-    offsets[0] = HTI_SNAP_HEADER_SIZE + HEAD + piece.stored_size;
+    ck_assert(hti_snap_decode_part(image + HTI_SNAP_HEADER_SIZE, &part));
+    binding = hti_snap_binding(part.id);
+    offsets[0] = HTI_SNAP_HEADER_SIZE + HEAD + part.stored_size;
     for (unsigned i = 0; i < N_SNAP_BLOCKS; i++)
         offsets[i + 1] = offsets[i] + HEAD + blocks[i].head.stored_size;
 }
@@ -315,23 +315,83 @@ START_TEST(only_regular_files_are_searched)
 }
 END_TEST
 
-/* Heads by the thousand, each of which promises a frame as large as the file: searched in a few passes. */
-START_TEST(a_file_of_heads_that_promise_much_is_searched_quickly)
+/* Heads by the thousand, each of which promises as much as there can be: searched in a few passes. */
+START_TEST(a_file_of_blocks_that_promise_much_is_searched_quickly)
 {
-    const size_t n = 20000, size = (size_t)offsets[0] + n * HEAD;
+    const size_t n = 150000, size = (size_t)offsets[0] + n * HEAD;
     uint8_t *data = malloc(size);
     struct hti_snap_block block = blocks[0].head;
     struct found found;
 
     memcpy(data, image, (size_t)offsets[0]);
     for (size_t i = 0; i < n; i++) {
+        const size_t left = (n - i - 1) * HEAD;
         block.number = (uint32_t)i;
-        block.stored_size = (uint32_t)((n - i - 1) * HEAD);
+        block.stored_size = left < HTI_SNAP_MAX_STORED ? (uint32_t)left : HTI_SNAP_MAX_STORED;
         hti_snap_encode_block(&block, binding, data + offsets[0] + i * HEAD);
     }
     ck_assert_int_eq(scan_bytes(data, size, &found), 0);
     ck_assert_uint_eq(found.blocks, 0);
     ck_assert_uint_eq(found.n_gaps, 1);
+    free(data);
+}
+END_TEST
+
+START_TEST(a_file_of_lists_that_promise_much_is_searched_quickly)
+{
+    const size_t n = 500000, size = (size_t)offsets[0] + n * 24;
+    uint8_t *data = malloc(size);
+    struct found found;
+
+    memcpy(data, image, (size_t)offsets[0]);
+    for (size_t i = 0; i < n; i++) {
+        uint8_t *list = data + offsets[0] + i * 24;
+        memset(list, 0, 24);
+        hti_store_le32(list, HTI_SNAP_MAGIC_LIST);
+        hti_store_le32(list + 4, HTI_SNAP_MAX_LIST_ENTRIES * HTI_SNAP_ENTRY_SIZE + HTI_SNAP_LIST_OVERHEAD - 8);
+        hti_store_le32(list + 8, HTI_SNAP_LIST_BLOCKS);
+        hti_store_le32(list + 12, HTI_SNAP_MAX_LIST_ENTRIES);
+    }
+    ck_assert_int_eq(scan_bytes(data, size, &found), 0);
+    ck_assert_uint_eq(found.blocks, 0);
+    free(data);
+}
+END_TEST
+
+START_TEST(a_file_of_graphs_that_promise_much_is_searched_quickly)
+{
+    const size_t n = 150000, size = n * HEAD;
+    uint8_t *data = malloc(size);
+    struct hti_snap_part part;
+    struct found found;
+
+    ck_assert(hti_snap_decode_part(image + HTI_SNAP_HEADER_SIZE, &part));
+    for (size_t i = 0; i < n; i++) {
+        const size_t left = (n - i - 1) * HEAD;
+        part.stored_size = left < HTI_SNAP_MAX_STORED ? (uint32_t)left : HTI_SNAP_MAX_STORED;
+        hti_snap_encode_part(&part, data + i * HEAD);
+    }
+    ck_assert_int_eq(scan_bytes(data, size, &found), 0);
+    ck_assert(!found.has_graph);
+    free(data);
+}
+END_TEST
+
+/* Nothing but magic numbers: each is looked at, none costs more than that. */
+START_TEST(a_file_of_magic_numbers_is_searched_quickly)
+{
+    const size_t size = (size_t)offsets[0] + (1u << 20);
+    uint8_t *data = malloc(size);
+    struct found found;
+
+    memcpy(data, image, (size_t)offsets[0]);
+    for (size_t at = (size_t)offsets[0]; at + 4 <= size; at += 4)
+        hti_store_le32(data + at, HTI_SNAP_MAGIC_BLOCK);
+    ck_assert_int_eq(scan_bytes(data, size, &found), 0);
+    ck_assert(found.blocks == 0 && found.n_gaps == 1);
+    data[HTI_SNAP_HEADER_SIZE] ^= 1;
+    ck_assert_int_eq(scan_bytes(data, size, &found), 0);
+    ck_assert(!found.has_graph);
     free(data);
 }
 END_TEST
@@ -343,7 +403,7 @@ START_TEST(heads_are_found_wherever_they_lie)
     const size_t start = (size_t)offsets[0];
     struct found found;
 
-    for (size_t n = (64 << 10) - 80; n <= (64 << 10) + 8; n++) {
+    for (size_t n = (64 << 10) - start - 80; n <= (64 << 10) - start + 8; n++) {
         memcpy(data, image, start);
         memset(data + start, 0x2A, n);
         memcpy(data + start + n, image + start, image_size - start);
@@ -389,7 +449,10 @@ int main(void)
     tcase_add_test(tests, without_header_the_footer_tells_the_lsn_and_without_both_nobody);
     tcase_add_test(tests, a_newer_format_is_not_searched);
     tcase_add_test(tests, only_regular_files_are_searched);
-    tcase_add_test(tests, a_file_of_heads_that_promise_much_is_searched_quickly);
+    tcase_add_test(tests, a_file_of_blocks_that_promise_much_is_searched_quickly);
+    tcase_add_test(tests, a_file_of_lists_that_promise_much_is_searched_quickly);
+    tcase_add_test(tests, a_file_of_graphs_that_promise_much_is_searched_quickly);
+    tcase_add_test(tests, a_file_of_magic_numbers_is_searched_quickly);
     tcase_add_test(tests, heads_are_found_wherever_they_lie);
     tcase_add_test(tests, without_memory_nothing_leaks);
     suite_add_tcase(suite, tests);

@@ -1,6 +1,6 @@
 /*
- * Tests of docs/journal-format.md, docs/snapshot-blocks.md and docs/store-format.md: every block that is fenced as ```vector NAME holds the bytes that
- * the library writes, in hexadecimal, with comments behind #. A format that changes, or a page that lies, fails here.
+ * Tests of the pages of formats in docs/: every block that is fenced as ```vector NAME holds the bytes that the library writes,
+ * in hexadecimal, with comments behind #. A format that changes, or a page that lies, fails here.
  */
 #include <ctype.h>
 #include <fcntl.h>
@@ -16,6 +16,8 @@
 #include "piece.h"
 #include "record.h"
 #include "segment.h"
+#include "snapformat.h"
+#include "snapgraph.h"
 
 #define COUNT(array) (sizeof(array) / sizeof(array)[0])
 #define MAX_VECTOR 4096u
@@ -28,7 +30,8 @@ struct vector {
     size_t size;
 };
 
-static const char *const pages[] = { "journal-format.md", "snapshot-blocks.md", "store-format.md" };
+static const char *const pages[] = { "journal-format.md", "snapshot-blocks.md", "snapshot-format.md",
+                                     "store-format.md" };
 static const uint8_t store_id[16] = { 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15 };
 
 static void add(struct vector *v, const void *data, size_t size)
@@ -354,6 +357,201 @@ static void make_piece(struct vector *v, int which)
     set_buf(v, &buf);
 }
 
+/* --- snapshots --- */
+
+/* (root) -> t, m; m -> t, v. */
+static void make_sample_graph(struct hti_snap_graph *graph)
+{
+    static const struct hti_snap_node nodes[] = { { .kind = HTI_SNAP_ROOT },
+                                                  { .kind = HTI_SNAP_TABLE,
+                                                    .flags = HTI_SNAP_HAS_CONTENTS,
+                                                    .key_dtype = HTSTORE_STRING,
+                                                    .value_dtype = HTSTORE_FLOAT32,
+                                                    .shape = { 1, { 2 } },
+                                                    .n_rows = 2,
+                                                    .digest = { 0x1122334455667788, 0x99AABBCCDDEEFF00 } },
+                                                  { .kind = HTI_SNAP_MAPPING, .flags = HTI_SNAP_LAYER },
+                                                  { .kind = HTI_SNAP_VARIABLE,
+                                                    .flags = HTI_SNAP_HAS_CONTENTS | HTI_SNAP_NOT_TRAINABLE,
+                                                    .role = HTI_SNAP_WEIGHT,
+                                                    .value_dtype = HTSTORE_INT64,
+                                                    .n_rows = 1,
+                                                    .digest = { 1, 2 } } };
+    uint32_t number;
+
+    hti_snap_graph_init(graph);
+    for (size_t i = 0; i < COUNT(nodes); i++)
+        ck_assert_int_eq(hti_snap_graph_add_node(graph, &nodes[i], &number), 0);
+    ck_assert_int_eq(hti_snap_graph_set_default(graph, 1, default_value, sizeof default_value), 0);
+    ck_assert_int_eq(hti_snap_graph_add_edge(graph, 0, "t", 1, 1), 0);
+    ck_assert_int_eq(hti_snap_graph_add_edge(graph, 0, "m", 1, 2), 0);
+    ck_assert_int_eq(hti_snap_graph_add_edge(graph, 2, "t", 1, 1), 0);
+    ck_assert_int_eq(hti_snap_graph_add_edge(graph, 2, "v", 1, 3), 0);
+}
+
+static void make_graph_record(struct vector *v, int which)
+{
+    struct hti_snap_graph graph;
+    struct hti_buf record;
+
+    (void)which;
+    make_sample_graph(&graph);
+    hti_buf_init(&record);
+    ck_assert_int_eq(hti_snap_graph_encode(&graph, &record, NULL), 0);
+    hti_snap_graph_release(&graph);
+    set_buf(v, &record);
+}
+
+static struct hti_hash128 sample_id(void)
+{
+    struct vector record = { .size = 0 };
+
+    make_graph_record(&record, 0);
+    return hti_snap_graph_id(record.bytes, record.size);
+}
+
+static void make_snapshot_id(struct vector *v, int which)
+{
+    (void)which;
+    add_hash(v, sample_id());
+}
+
+static void make_snapshot_binding(struct vector *v, int which)
+{
+    uint8_t bytes[8];
+
+    (void)which;
+    hti_store_le64(bytes, hti_snap_binding(sample_id()));
+    add(v, bytes, sizeof bytes);
+}
+
+/* Blocks of the sample: frames of 100 and 50 bytes behind a graph of 120. */
+static const struct hti_snap_block sample_blocks[] = {
+    { HTI_SNAP_ROWS, 1, 0, 2, 60, 100, 0x1111111111111111, 0x2222222222222222, 280 },
+    { HTI_SNAP_ROWS, 3, 0, 1, 34, 50, 0x3333333333333333, 0x4444444444444444, 444 },
+};
+#define SAMPLE_LISTS_OFFSET 558u
+
+static struct hti_snap_header sample_header(void)
+{
+    struct vector record = { .size = 0 };
+
+    make_graph_record(&record, 0);
+    return (struct hti_snap_header){
+        .version = HTI_SNAP_VERSION, .lsn = 42, .id = sample_id(), .graph_size = record.size, .n_nodes = 4, .n_parts = 1
+    };
+}
+
+static void make_snapshot_header(struct vector *v, int which)
+{
+    const struct hti_snap_header header = sample_header();
+
+    (void)which;
+    v->size = HTI_SNAP_HEADER_SIZE;
+    hti_snap_encode_header(&header, v->bytes);
+}
+
+static void make_graph_head(struct vector *v, int which)
+{
+    struct vector record = { .size = 0 };
+    struct hti_snap_part part = { .id = sample_id(), .n_parts = 1, .stored_size = 120 };
+
+    (void)which;
+    make_graph_record(&record, 0);
+    part.plain_size = (uint32_t)record.size;
+    part.plain_hash = hti_snap_hash(record.bytes, record.size);
+    part.stored_hash = 0x5555555555555555;
+    v->size = HTI_SNAP_GRAPH_HEAD_SIZE;
+    hti_snap_encode_part(&part, v->bytes);
+}
+
+static uint64_t make_head(struct vector *v, int which)
+{
+    v->size = HTI_SNAP_BLOCK_HEAD_SIZE;
+    return hti_snap_encode_block(&sample_blocks[which], hti_snap_binding(sample_id()), v->bytes);
+}
+
+static void make_block_head(struct vector *v, int which)
+{
+    make_head(v, which);
+}
+
+static unsigned make_entries(enum hti_snap_list_kind kind, uint8_t entries[4 * HTI_SNAP_ENTRY_SIZE])
+{
+    static const struct hti_snap_node_entry nodes[] = {
+        { 0 }, { 1, 2, { 0x1122334455667788, 0x99AABBCCDDEEFF00 } }, { 0 }, { 1, 1, { 1, 2 } }
+    };
+    struct vector head;
+
+    if (kind == HTI_SNAP_LIST_NODES) {
+        for (unsigned i = 0; i < 4; i++)
+            hti_snap_encode_node_entry(&nodes[i], entries + (size_t)i * HTI_SNAP_ENTRY_SIZE);
+        return 4;
+    }
+    for (int i = 0; i < 2; i++) {
+        const struct hti_snap_block *b = &sample_blocks[i];
+        const struct hti_snap_block_entry entry = { b->offset,     b->node,        b->n_rows,
+                                                    b->plain_size, b->stored_size, make_head(&head, i) };
+        hti_snap_encode_block_entry(&entry, entries + (size_t)i * HTI_SNAP_ENTRY_SIZE);
+    }
+    return 2;
+}
+
+static void make_list(struct vector *v, int kind)
+{
+    uint8_t entries[4 * HTI_SNAP_ENTRY_SIZE];
+    const unsigned n = make_entries((enum hti_snap_list_kind)kind, entries);
+    struct hti_buf out;
+
+    hti_buf_init(&out);
+    ck_assert_int_eq(
+        hti_snap_encode_list((enum hti_snap_list_kind)kind, 0, entries, n, hti_snap_binding(sample_id()), &out), 0);
+    set_buf(v, &out);
+}
+
+static uint64_t chain_of(enum hti_snap_list_kind kind)
+{
+    uint8_t entries[4 * HTI_SNAP_ENTRY_SIZE];
+    const unsigned n = make_entries(kind, entries);
+    uint64_t chain = 0;
+
+    for (unsigned i = 0; i < n; i++)
+        chain = hti_snap_chain(chain, entries + (size_t)i * HTI_SNAP_ENTRY_SIZE);
+    return chain;
+}
+
+#define SAMPLE_FOOTER_SIZE (2 * HTI_SNAP_LIST_OVERHEAD + 6 * HTI_SNAP_ENTRY_SIZE + HTI_SNAP_FOOTER_SIZE)
+
+static void make_footer(struct vector *v, int which)
+{
+    const struct hti_snap_header header = sample_header();
+    const struct hti_snap_footer footer = { .lsn = header.lsn,
+                                            .version = header.version,
+                                            .graph_size = header.graph_size,
+                                            .n_nodes = 4,
+                                            .n_blocks = 2,
+                                            .n_rows = 3,
+                                            .plain_size = header.graph_size + 60 + 34,
+                                            .lists_offset = SAMPLE_LISTS_OFFSET,
+                                            .blocks_hash = chain_of(HTI_SNAP_LIST_BLOCKS),
+                                            .nodes_hash = chain_of(HTI_SNAP_LIST_NODES),
+                                            .file_size =
+                                                SAMPLE_LISTS_OFFSET + SAMPLE_FOOTER_SIZE + HTI_SNAP_TRAILER_SIZE };
+
+    (void)which;
+    v->size = HTI_SNAP_FOOTER_SIZE;
+    hti_snap_encode_footer(&footer, hti_snap_binding(header.id), v->bytes);
+}
+
+static void make_trailer(struct vector *v, int which)
+{
+    const struct hti_snap_trailer trailer = { SAMPLE_LISTS_OFFSET, SAMPLE_FOOTER_SIZE, sample_id() };
+
+    (void)which;
+    v->size = HTI_SNAP_TRAILER_SIZE;
+    hti_snap_encode_trailer(&trailer, v->bytes);
+}
+
 static const struct {
     const char *name;
     void (*make)(struct vector *v, int which);
@@ -395,6 +593,16 @@ static const struct {
     { "block-no-values", make_block, 2 },
     { "block-deltas", make_block, 3 },
     { "piece-last", make_piece, 0 },
+    { "snapshot-graph", make_graph_record, 0 },
+    { "snapshot-id", make_snapshot_id, 0 },
+    { "snapshot-binding", make_snapshot_binding, 0 },
+    { "snapshot-header", make_snapshot_header, 0 },
+    { "snapshot-graph-head", make_graph_head, 0 },
+    { "snapshot-block-head", make_block_head, 0 },
+    { "snapshot-list-blocks", make_list, HTI_SNAP_LIST_BLOCKS },
+    { "snapshot-list-nodes", make_list, HTI_SNAP_LIST_NODES },
+    { "snapshot-footer", make_footer, 0 },
+    { "snapshot-trailer", make_trailer, 0 },
 };
 
 /* --- the pages --- */
@@ -646,6 +854,43 @@ START_TEST(the_piece_of_the_page_is_read)
 }
 END_TEST
 
+START_TEST(the_snapshot_of_the_page_is_read)
+{
+    struct vector v, id;
+    struct hti_snap_graph graph;
+    struct hti_snap_header header;
+    struct hti_snap_part part;
+    struct hti_snap_block block;
+    struct hti_snap_list list;
+    struct hti_snap_footer footer;
+    struct hti_snap_trailer trailer;
+    uint32_t size;
+
+    find_vector("snapshot-graph", &v);
+    ck_assert_int_eq(hti_snap_graph_decode(&graph, v.bytes, v.size, NULL), 0);
+    ck_assert(graph.n_nodes == 4 && graph.n_edges == 4 && graph.nodes[3].parent == 2);
+    hti_snap_graph_release(&graph);
+    find_vector("snapshot-header", &v);
+    ck_assert_int_eq(hti_snap_header_size(v.bytes, &size), 0);
+    ck_assert_int_eq(hti_snap_decode_header(v.bytes, size, &header), 0);
+    find_vector("snapshot-id", &id);
+    ck_assert_uint_eq(header.id.low, hti_load_le64(id.bytes));
+    find_vector("snapshot-graph-head", &v);
+    ck_assert(hti_snap_decode_part(v.bytes, &part) && part.plain_size == header.graph_size);
+    const uint64_t binding = hti_snap_binding(header.id);
+    find_vector("snapshot-block-head", &v);
+    ck_assert(hti_snap_decode_block(v.bytes, binding, &block) && block.n_rows == 2);
+    find_vector("snapshot-list-blocks", &v);
+    ck_assert(hti_snap_decode_list(v.bytes, (uint32_t)v.size, binding, &list) && list.n_entries == 2);
+    find_vector("snapshot-list-nodes", &v);
+    ck_assert(hti_snap_decode_list(v.bytes, (uint32_t)v.size, binding, &list) && list.n_entries == 4);
+    find_vector("snapshot-footer", &v);
+    ck_assert(hti_snap_decode_footer(v.bytes, binding, &footer) && footer.n_rows == 3);
+    find_vector("snapshot-trailer", &v);
+    ck_assert(hti_snap_decode_trailer(v.bytes, &trailer) && trailer.footer_offset == footer.lists_offset);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("vectors");
@@ -658,6 +903,7 @@ int main(void)
     tcase_add_test(tests, the_rows_of_the_page_are_read);
     tcase_add_test(tests, the_blocks_of_the_page_are_read);
     tcase_add_test(tests, the_piece_of_the_page_is_read);
+    tcase_add_test(tests, the_snapshot_of_the_page_is_read);
     suite_add_tcase(suite, tests);
     return check_run(suite);
 }

@@ -18,8 +18,8 @@ enum { SNAP_ROOT, SNAP_M, SNAP_T, SNAP_COUNTER, SNAP_WORDS, SNAP_INNER, SNAP_W, 
 int snap_sample_graph(struct hti_snap_graph *graph); /* 0 or HTSTORE_ENOMEM, and then released */
 
 /*
- * The blocks of a snapshot of that graph: rows of 2, 3 and 6; the first row of 6 is in two pieces. The contents are no rows: the container
- * does not look into them.
+ * The blocks of a snapshot of that graph: rows of 2, 3 and 6; the first row of 6 is in two pieces. The contents are no
+ * rows: the container does not look into them.
  */
 #define N_SNAP_BLOCKS 6u
 struct snap_sample_block {
