@@ -104,8 +104,6 @@ int hti_frame_decode(struct hti_frame_decoder *decoder, const void *data, size_t
     struct hti_frame_head head;
     if (hti_frame_parse_head(data, size, &head) != 0 || head.kind != HTI_FRAME_ZSTANDARD)
         return HTSTORE_ECORRUPT;
-    if (head.content_size != HTI_FRAME_UNKNOWN_SIZE && head.content_size != plain_size)
-        return HTSTORE_ECORRUPT;
     /* libzstd would decompress several frames one after the other, and skip skippable ones */
     size_t result = ZSTD_findFrameCompressedSize(data, size);
     if (ZSTD_isError(result) || result != size)

@@ -131,33 +131,43 @@ static int decode(const struct hti_row_type *type, size_t size)
 START_TEST(heads_that_lie_are_refused)
 {
     static const struct {
+        uint32_t index; /* of the piece; the second has 5 bytes */
         unsigned at;
         uint32_t value;
         int status;
     } lies[] = {
-        { 0, 2, 0 },
-        { 0, 1, HTSTORE_ECORRUPT },
-        { 0, 0x102, HTSTORE_ECORRUPT },
-        { 4, 8, HTSTORE_ECORRUPT }, /* one byte more than is there */
-        { 4, 6, HTSTORE_ECORRUPT },
-        { 4, UINT32_MAX, HTSTORE_ECORRUPT },
-        { 4, HTSTORE_MAX_ROW_SIZE, HTSTORE_ECORRUPT },
-        { 8, MIB + 4, HTSTORE_ECORRUPT },
-        { 8, MIB - 7, HTSTORE_ECORRUPT }, /* not large */
-        { 8, UINT32_MAX - 6, HTSTORE_ECORRUPT },
-        { 12, 1, HTSTORE_ECORRUPT },
-        { 12, 2 * MIB, HTSTORE_ECORRUPT },
-        { 12, MIB, HTSTORE_ECORRUPT },
-        { 12, UINT32_MAX & ~(MIB - 1), HTSTORE_ECORRUPT },
+        { 1, 0, 2, 0 },
+        { 1, 0, 1, HTSTORE_ECORRUPT },
+        { 1, 0, 0x102, HTSTORE_ECORRUPT },
+        { 1, 4, 8, HTSTORE_ECORRUPT }, /* one byte more than is there */
+        { 1, 4, 6, HTSTORE_ECORRUPT },
+        { 0, 4, 8, 0 }, /* the others will not fit */
+        { 0, 4, HTSTORE_MAX_ROW_SIZE - (MIB - 2), 0 },
+        { 0, 4, HTSTORE_MAX_ROW_SIZE - (MIB - 2) + 1, HTSTORE_ECORRUPT },
+        { 0, 4, UINT32_MAX, HTSTORE_ECORRUPT },
+        { 0, 8, MIB - 6, 0 },
+        { 0, 8, MIB - 7, HTSTORE_ECORRUPT }, /* not large */
+        { 0, 8, UINT32_MAX - 6, HTSTORE_ECORRUPT },
+        { 1, 12, 1, HTSTORE_ECORRUPT },
+        { 1, 12, 2 * MIB, HTSTORE_ECORRUPT },
+        { 0, 12, MIB, HTSTORE_ECORRUPT },
+        { 1, 12, UINT32_MAX & ~(MIB - 1), HTSTORE_ECORRUPT },
     };
-    const struct hti_row row = make_row(7, MIB + 5 - 7); /* the second piece has 5 bytes */
+    const struct hti_row row = make_row(7, MIB + 5 - 7);
+    encode(&row, lies[_i].index);
+    hti_store_le32(plain.data + lies[_i].at, lies[_i].value);
+    ck_assert_int_eq(decode(&strings, plain.size), lies[_i].status);
+}
+END_TEST
+
+START_TEST(pieces_begin_where_the_format_says)
+{
+    const struct hti_row row = make_row(7, MIB + 5 - 7);
     encode(&row, 1);
     ck_assert_uint_eq(plain.size, HTI_PIECE_HEAD_SIZE + 5);
     ck_assert_uint_eq(hti_load_le32(plain.data + 12), MIB);
-    if (lies[_i].at == 12)
-        encode(&row, lies[_i].value == MIB ? 0 : 1);
-    hti_store_le32(plain.data + lies[_i].at, lies[_i].value);
-    ck_assert_int_eq(decode(&strings, plain.size), lies[_i].status);
+    hti_store_le32(plain.data + 12, MIB + 1); /* and the four bytes that are left from there on */
+    ck_assert_int_eq(decode(&strings, plain.size - 1), HTSTORE_ECORRUPT);
 }
 END_TEST
 
@@ -250,7 +260,8 @@ int main(void)
     tcase_add_loop_test(tests, large_rows_are_cut_and_joined, 0, 11);
     tcase_add_test(tests, rows_of_fixed_size_are_cut_and_joined);
     tcase_add_test(tests, only_rows_above_the_limit_are_large);
-    tcase_add_loop_test(tests, heads_that_lie_are_refused, 0, 14);
+    tcase_add_loop_test(tests, heads_that_lie_are_refused, 0, 16);
+    tcase_add_test(tests, pieces_begin_where_the_format_says);
     tcase_add_test(tests, cut_and_lengthened_pieces_are_refused);
     tcase_add_test(tests, a_piece_of_another_type_is_refused);
     tcase_add_test(tests, pieces_come_in_order_and_from_one_row);

@@ -22,6 +22,7 @@ struct context {
 struct job {
     unsigned number;
     unsigned result;
+    unsigned sum; /* for work to have an effect */
     pthread_t thread;
 };
 
@@ -71,9 +72,10 @@ static void release(void *context)
 static int run(void *context, void *job)
 {
     struct job *own = job;
-    volatile unsigned sum = 0;
+    unsigned sum = 0;
     for (unsigned i = 0; i < own->number * 7919 % 1000 * 20; i++)
-        sum += i;
+        sum = sum * 31 + i;
+    own->sum = sum;
     own->result = own->number * 3;
     own->thread = pthread_self();
     ((struct context *)context)->n_runs++;
