@@ -160,13 +160,20 @@ static void make_damaged(void)
 
 /* ---- sound stores ---- */
 
+static const char *path_of(const char *name)
+{
+    static char path[300];
+    snprintf(path, sizeof path, "damaged/%s", name);
+    return api_path(path);
+}
+
 START_TEST(a_closed_store_is_sound_at_every_level)
 {
     make_damaged();
     struct ruin_content before = ruin_load(ruin_data_path());
     SOUND(HTI_INSPECT_QUICK);
     ck_assert_uint_eq(report.n_objects, 8 + 4);
-    ck_assert_uint_eq(report.n_unread, 1);
+    ck_assert_uint_eq(report.n_unread, 2);
     uint64_t n_rows = report.n_rows;
     SOUND(HTI_INSPECT_FULL);
     ck_assert_uint_eq(report.n_rows, n_rows);
@@ -194,6 +201,35 @@ START_TEST(a_store_that_was_killed_is_sound_and_its_journal_is_read)
     ck_assert_uint_eq(report.last_lsn, report.applied_lsn + 6);
     SOUND(HTI_INSPECT_QUICK);
     ck_assert_uint_eq(report.n_records, 0);
+}
+END_TEST
+
+static uint64_t n_checkpoints;
+
+static int look_at_checkpoints(struct hti_inspect *check, struct htstore_error *error)
+{
+    (void)error;
+    ck_assert_str_eq(check->path, api_path("damaged"));
+    n_checkpoints++;
+    hti_inspect_tell_at(check, path_of("checkpoints"), 7, "checkpoint %d is not liked", 4711);
+    return 0;
+}
+
+START_TEST(checkpoints_are_looked_at_by_who_knows_them)
+{
+    struct hti_inspect_options options = { .finding = note_finding,
+                                           .user = &report,
+                                           .checkpoints = look_at_checkpoints };
+    make_damaged();
+    OK(hti_inspect_run(api_path("damaged"), &options, &report, &api.error));
+    ck_assert_uint_eq(n_checkpoints, 0);
+    ck_assert_uint_eq(report.n_unread, 1);
+    ck_assert_str_eq(report.unread[0], "checkpoints");
+    options.level = HTI_INSPECT_DEEP;
+    findings[0] = 0;
+    ck_assert_int_eq(hti_inspect_run(api_path("damaged"), &options, &report, &api.error), 1);
+    ck_assert_uint_eq(report.n_unread, 0);
+    ck_assert_str_eq(findings, "-: checkpoint 4711 is not liked\n");
 }
 END_TEST
 
@@ -889,13 +925,6 @@ END_TEST
 
 /* ---- one fault each: files ---- */
 
-static const char *path_of(const char *name)
-{
-    static char path[300];
-    snprintf(path, sizeof path, "damaged/%s", name);
-    return api_path(path);
-}
-
 START_TEST(a_file_that_is_cut_short_is_told_with_both_sizes)
 {
     make_damaged();
@@ -907,7 +936,7 @@ START_TEST(a_file_that_is_cut_short_is_told_with_both_sizes)
     FOUND(HTI_INSPECT_FULL, "");
     OK(truncate(ruin_data_path(), 0));
     FOUND(HTI_INSPECT_FULL, "the file is empty");
-    ck_assert_uint_eq(report.n_unread, 2);
+    ck_assert_uint_eq(report.n_unread, 3);
 }
 END_TEST
 
@@ -922,7 +951,7 @@ START_TEST(with_one_meta_the_state_before_is_read)
     ruin_spoil_at(ruin_data_path(), !newest * PAGE, 100);
     FOUND(HTI_INSPECT_FULL, "");
     ck_assert_uint_eq(report.n_rows, 0);
-    ck_assert_uint_eq(report.n_unread, 2);
+    ck_assert_uint_eq(report.n_unread, 3);
 }
 END_TEST
 
@@ -945,7 +974,7 @@ START_TEST(damaged_pages_are_told_once_with_their_table)
     FOUND(HTI_INSPECT_FULL, "table words: ");
     ck_assert_uint_ge(report.n_damaged_rows, 1);
     SOUND(HTI_INSPECT_QUICK);
-    ck_assert_uint_eq(report.n_unread, 1);
+    ck_assert_uint_eq(report.n_unread, 2);
 }
 END_TEST
 
@@ -1039,6 +1068,7 @@ int main(void)
     TCase *tests = make_case(suite, "sound_stores");
     tcase_add_test(tests, a_closed_store_is_sound_at_every_level);
     tcase_add_test(tests, a_store_that_was_killed_is_sound_and_its_journal_is_read);
+    tcase_add_test(tests, checkpoints_are_looked_at_by_who_knows_them);
     tcase_add_test(tests, many_tables_are_sound);
     tcase_add_test(tests, a_new_store_is_sound);
     tcase_add_test(tests, a_store_is_sound_beside_an_owner_at_work);
