@@ -21,6 +21,8 @@ enum hti_inspect_level {
 
 #define HTI_INSPECT_NONE UINT64_MAX
 
+struct hti_inspect;
+
 struct hti_inspect_finding {
     const char *path; /* of the file */
     const char *object; /* "table words", "the catalogue"; NULL: none */
@@ -41,6 +43,8 @@ struct hti_inspect_options { /* zeros are defaults */
     hti_inspect_finding_fn finding;
     hti_inspect_progress_fn progress;
     void *user;
+    /* The checkpoints, at the level deep. NULL: they are not looked at. 0 or what ends the check. */
+    int (*checkpoints)(struct hti_inspect *check, struct htstore_error *error);
 };
 
 #define HTI_INSPECT_MAX_UNREAD 8

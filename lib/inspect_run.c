@@ -295,6 +295,14 @@ static int check_data(struct hti_inspect *check, struct htstore_error *error)
 
 /* --- the steps --- */
 
+static int check_checkpoints(struct hti_inspect *check, struct htstore_error *error)
+{
+    if (check->options->level == HTI_INSPECT_DEEP && check->options->checkpoints)
+        return check->options->checkpoints(check, error);
+    hti_inspect_leave_out(check, "checkpoints");
+    return 0;
+}
+
 static int check_state(struct hti_inspect *check, struct hold *hold, struct hti_inspect_journal *journal,
                        bool has_journal, struct htstore_error *error)
 {
@@ -313,7 +321,7 @@ static int check_state(struct hti_inspect *check, struct hold *hold, struct hti_
     }
     if (is_quick)
         hti_inspect_leave_out(check, "row data, and the records of the journal: only structure was checked");
-    return rc;
+    return rc == 0 ? check_checkpoints(check, error) : rc;
 }
 
 /* The journal belongs to the store that the catalogue names: its record is read twice, before and after. */

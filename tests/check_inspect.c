@@ -47,8 +47,17 @@ static void note_finding(void *user, const struct hti_inspect_finding *finding)
              finding->sentence);
 }
 
+/* Put a byte of the journal right again when it is read for this time. */
+static struct {
+    const char *path;
+    uint64_t offset;
+    unsigned at; /* 0: never */
+} repair;
+
 static int note_progress(void *user, const char *step, uint64_t n_done, uint64_t n_total)
 {
+    if (strcmp(step, "journal") == 0 && repair.at > 0 && --repair.at == 0)
+        ruin_spoil_at(repair.path, repair.offset, 1);
     ck_assert_ptr_eq(user, &report);
     ck_assert(*step && (n_total == 0 || n_done <= n_total));
     return ++n_progress == cancel_at;
@@ -151,13 +160,20 @@ static void make_damaged(void)
 
 /* ---- sound stores ---- */
 
+static const char *path_of(const char *name)
+{
+    static char path[300];
+    snprintf(path, sizeof path, "damaged/%s", name);
+    return api_path(path);
+}
+
 START_TEST(a_closed_store_is_sound_at_every_level)
 {
     make_damaged();
     struct ruin_content before = ruin_load(ruin_data_path());
     SOUND(HTI_INSPECT_QUICK);
     ck_assert_uint_eq(report.n_objects, 8 + 4);
-    ck_assert_uint_eq(report.n_unread, 1);
+    ck_assert_uint_eq(report.n_unread, 2);
     uint64_t n_rows = report.n_rows;
     SOUND(HTI_INSPECT_FULL);
     ck_assert_uint_eq(report.n_rows, n_rows);
@@ -185,6 +201,35 @@ START_TEST(a_store_that_was_killed_is_sound_and_its_journal_is_read)
     ck_assert_uint_eq(report.last_lsn, report.applied_lsn + 6);
     SOUND(HTI_INSPECT_QUICK);
     ck_assert_uint_eq(report.n_records, 0);
+}
+END_TEST
+
+static uint64_t n_checkpoints;
+
+static int look_at_checkpoints(struct hti_inspect *check, struct htstore_error *error)
+{
+    (void)error;
+    ck_assert_str_eq(check->path, api_path("damaged"));
+    n_checkpoints++;
+    hti_inspect_tell_at(check, path_of("checkpoints"), 7, "checkpoint %d is not liked", 4711);
+    return 0;
+}
+
+START_TEST(checkpoints_are_looked_at_by_who_knows_them)
+{
+    struct hti_inspect_options options = { .finding = note_finding,
+                                           .user = &report,
+                                           .checkpoints = look_at_checkpoints };
+    make_damaged();
+    OK(hti_inspect_run(api_path("damaged"), &options, &report, &api.error));
+    ck_assert_uint_eq(n_checkpoints, 0);
+    ck_assert_uint_eq(report.n_unread, 1);
+    ck_assert_str_eq(report.unread[0], "checkpoints");
+    options.level = HTI_INSPECT_DEEP;
+    findings[0] = 0;
+    ck_assert_int_eq(hti_inspect_run(api_path("damaged"), &options, &report, &api.error), 1);
+    ck_assert_uint_eq(report.n_unread, 0);
+    ck_assert_str_eq(findings, "-: checkpoint 4711 is not liked\n");
 }
 END_TEST
 
@@ -237,7 +282,22 @@ static void own_store(int fd)
     OK(htstore_close(api.store, &api.error));
 }
 
-START_TEST(a_store_is_sound_beside_an_owner_at_work)
+/* An owner that has written some batches, and flushes none of them, until it dies. */
+static void own_idle_store(int fd)
+{
+    char go;
+    struct htstore_options options = { .size = sizeof options, .flags = HTSTORE_CREATE, .flush_age_ms = 3600000 };
+    (void)snprintf(api.path, sizeof api.path, "%s/damaged", api.directory);
+    OK(htstore_open(api.path, &options, &api.store, &api.error));
+    struct htstore_table *table = ruin_make_table("one", HTSTORE_INT64, HTSTORE_INT64, "0");
+    for (unsigned i = 0; i < 5; i++)
+        ruin_add_rows(table, i * 100, 100, HTSTORE_SYNC);
+    ck_assert_int_eq(write(fd, "o", 1), 1);
+    (void)!read(fd, &go, 1);
+}
+
+/* Start an owner of "damaged", and wait until it is ready. It ends when *fd is closed. */
+static pid_t start_owner(void (*own)(int fd), int *fd)
 {
     int fds[2];
     char ready;
@@ -245,11 +305,27 @@ START_TEST(a_store_is_sound_beside_an_owner_at_work)
     pid_t child = fork();
     if (child == 0) {
         close(fds[0]);
-        own_store(fds[1]);
+        own(fds[1]);
         _exit(0);
     }
     close(fds[1]);
     ck_assert_int_eq(read(fds[0], &ready, 1), 1);
+    *fd = fds[0];
+    return child;
+}
+
+static void end_owner(pid_t child, int fd)
+{
+    int status;
+    close(fd);
+    ck_assert_int_eq(waitpid(child, &status, 0), child);
+    ck_assert_int_eq(status, 0);
+}
+
+START_TEST(a_store_is_sound_beside_an_owner_at_work)
+{
+    int fd;
+    pid_t child = start_owner(own_store, &fd);
     uint64_t first_lsn = 0, n_records = 0;
     /* Until the owner has flushed some times, and at least so often. */
     for (int i = 0; i < 40 || (report.applied_lsn < first_lsn + 100 && i < 5000); i++) {
@@ -260,12 +336,30 @@ START_TEST(a_store_is_sound_beside_an_owner_at_work)
     }
     ck_assert_uint_gt(report.applied_lsn, first_lsn);
     ck_assert_uint_gt(n_records, 0);
-    close(fds[0]);
-    int status;
-    ck_assert_int_eq(waitpid(child, &status, 0), child);
-    ck_assert_int_eq(status, 0);
+    end_owner(child, fd);
     SOUND(HTI_INSPECT_FULL);
     ck_assert(!report.owner_alive);
+}
+END_TEST
+
+/* What is written behind our back is there when we look again; what is damaged is not. */
+START_TEST(a_record_that_an_owner_writes_meanwhile_is_not_taken_for_lost)
+{
+    int fd;
+    pid_t child = start_owner(own_idle_store, &fd);
+    SOUND(HTI_INSPECT_FULL);
+    ck_assert_uint_eq(report.n_records, 5);
+    repair.path = ruin_segment_path(ruin_find_segment(false));
+    repair.offset = 4096 + 2000;
+    ruin_spoil_at(repair.path, repair.offset, 1);
+    repair.at = 3;
+    SOUND(HTI_INSPECT_FULL);
+    ck_assert_uint_eq(repair.at, 0);
+    ck_assert_uint_eq(report.n_records, 5);
+    ruin_spoil_at(repair.path, repair.offset, 1);
+    FOUND(HTI_INSPECT_FULL, "had been synced, and are missing or damaged");
+    end_owner(child, fd);
+    FOUND(HTI_INSPECT_FULL, "had been synced, and are missing or damaged");
 }
 END_TEST
 
@@ -766,7 +860,7 @@ static const struct {
 
 static uint64_t find_mapping(void)
 {
-    for (uint64_t id = 1;; id++) {
+    for (uint64_t id = 1; id < 1000; id++) {
         uint8_t key[HTI_CATALOG_KEY_SIZE];
         struct hti_object_record record;
         struct hti_kv_bytes value;
@@ -778,6 +872,7 @@ static uint64_t find_mapping(void)
         if (found)
             return id;
     }
+    return 0;
 }
 
 /* Change "damaged" through LMDB, as a program with a fault would. */
@@ -830,13 +925,6 @@ END_TEST
 
 /* ---- one fault each: files ---- */
 
-static const char *path_of(const char *name)
-{
-    static char path[300];
-    snprintf(path, sizeof path, "damaged/%s", name);
-    return api_path(path);
-}
-
 START_TEST(a_file_that_is_cut_short_is_told_with_both_sizes)
 {
     make_damaged();
@@ -848,7 +936,7 @@ START_TEST(a_file_that_is_cut_short_is_told_with_both_sizes)
     FOUND(HTI_INSPECT_FULL, "");
     OK(truncate(ruin_data_path(), 0));
     FOUND(HTI_INSPECT_FULL, "the file is empty");
-    ck_assert_uint_eq(report.n_unread, 2);
+    ck_assert_uint_eq(report.n_unread, 3);
 }
 END_TEST
 
@@ -863,7 +951,7 @@ START_TEST(with_one_meta_the_state_before_is_read)
     ruin_spoil_at(ruin_data_path(), !newest * PAGE, 100);
     FOUND(HTI_INSPECT_FULL, "");
     ck_assert_uint_eq(report.n_rows, 0);
-    ck_assert_uint_eq(report.n_unread, 2);
+    ck_assert_uint_eq(report.n_unread, 3);
 }
 END_TEST
 
@@ -886,7 +974,7 @@ START_TEST(damaged_pages_are_told_once_with_their_table)
     FOUND(HTI_INSPECT_FULL, "table words: ");
     ck_assert_uint_ge(report.n_damaged_rows, 1);
     SOUND(HTI_INSPECT_QUICK);
-    ck_assert_uint_eq(report.n_unread, 1);
+    ck_assert_uint_eq(report.n_unread, 2);
 }
 END_TEST
 
@@ -938,6 +1026,21 @@ START_TEST(a_record_that_was_synced_and_is_damaged_is_found_and_the_ones_behind_
 }
 END_TEST
 
+static void drop_ints(void)
+{
+    totals_missing();
+    description_missing();
+    database_missing();
+}
+
+START_TEST(a_record_of_a_table_that_is_not_there_is_found)
+{
+    make_killed();
+    edit(drop_ints);
+    FOUND(HTI_INSPECT_FULL, "does not fit the store's objects");
+}
+END_TEST
+
 START_TEST(without_lock_files_a_store_is_checked_all_the_same)
 {
     make_damaged();
@@ -965,9 +1068,11 @@ int main(void)
     TCase *tests = make_case(suite, "sound_stores");
     tcase_add_test(tests, a_closed_store_is_sound_at_every_level);
     tcase_add_test(tests, a_store_that_was_killed_is_sound_and_its_journal_is_read);
+    tcase_add_test(tests, checkpoints_are_looked_at_by_who_knows_them);
     tcase_add_test(tests, many_tables_are_sound);
     tcase_add_test(tests, a_new_store_is_sound);
     tcase_add_test(tests, a_store_is_sound_beside_an_owner_at_work);
+    tcase_add_test(tests, a_record_that_an_owner_writes_meanwhile_is_not_taken_for_lost);
     tcase_add_test(tests, a_store_that_this_process_has_open_is_refused);
     tcase_add_test(tests, what_is_no_store_is_an_error);
     tcase_add_test(tests, a_check_stops_when_asked);
@@ -982,6 +1087,7 @@ int main(void)
     tcase_add_test(tests, a_bad_sector_is_a_finding);
     tcase_add_test(tests, faults_of_segments_are_found);
     tcase_add_test(tests, a_record_that_was_synced_and_is_damaged_is_found_and_the_ones_behind_it_are_read);
+    tcase_add_test(tests, a_record_of_a_table_that_is_not_there_is_found);
     tcase_add_test(tests, without_lock_files_a_store_is_checked_all_the_same);
     tests = make_case(suite, "any_byte");
     tcase_add_loop_test(tests, every_changed_byte_that_matters_is_found, 0, 4);
