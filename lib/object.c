@@ -174,7 +174,7 @@ int hti_object_close(struct hti_handle *handle, struct htstore_error *error)
 {
     struct htstore *store = handle->store;
     const uint64_t id = handle->core->record.id;
-    const bool anonymous = handle->core->record.flags & HTSTORE_ANONYMOUS;
+    const bool anonymous = !handle->core->record.name;
     bool last;
 
     pthread_mutex_lock(&store->objects_mutex);

@@ -311,13 +311,15 @@ static void show_addition(struct hti_addition *a)
     a->copy = NULL;
 }
 
-static void unlink_core(struct htstore *store, const struct hti_core *core)
+static void unlink_dropped(struct htstore *store, const struct hti_change *change)
 {
-    for (struct hti_core **p = &store->cores; *p; p = &(*p)->next) {
-        if (*p == core) {
-            *p = core->next;
-            break;
-        }
+    for (size_t i = 0; i < change->n_dropped; i++)
+        change->dropped[i]->dropped = true;
+    for (struct hti_core **p = &store->cores; change->n_dropped > 0 && *p;) {
+        if ((*p)->dropped)
+            *p = (*p)->next;
+        else
+            p = &(*p)->next;
     }
 }
 
@@ -336,8 +338,7 @@ static void show(struct htstore *store, struct hti_change *change)
         show_switch(store, &change->switches[i]);
     if (change->flagged)
         change->flagged->record.flags = change->flags;
-    for (size_t i = 0; i < change->n_dropped; i++)
-        unlink_core(store, change->dropped[i]);
+    unlink_dropped(store, change);
     pthread_mutex_unlock(&store->objects_mutex);
     pthread_rwlock_unlock(&store->section);
 }
