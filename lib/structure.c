@@ -284,13 +284,14 @@ static void show_switch(struct htstore *store, struct hti_switch *s)
 {
     struct hti_core *core = s->core;
     struct hti_cache *old_rows = core->rows;
+    const bool wanted = core->n_handles > 0 || core->pinned; /* a new object is pinned before it has a handle */
 
     core->rows = core->resident ? s->rows : NULL;
     s->rows = core->resident ? old_rows : s->rows; /* freed later */
     core->rows_cleared = false;
     if (core->pinned)
         hti_kv_release(store->kv, core->totals.database);
-    core->pinned = !core->resident && core->n_handles > 0 && s->acquired;
+    core->pinned = !core->resident && wanted && s->acquired;
     if (core->pinned)
         s->acquired = false;
     core->totals = s->totals;
@@ -446,8 +447,12 @@ int hti_structure_create(struct htstore *store, struct hti_object_record *record
         return no_memory(error);
     if (totals)
         core->totals = *totals;
-    rc = hti_structure_commit(store, &change, error);
+    rc = hti_load_table(store, core, error); /* as for a handle, while that may still fail */
+    if (rc == 0)
+        rc = hti_structure_commit(store, &change, error);
     if (rc != 0) {
+        if (core->pinned)
+            hti_kv_release(store->kv, core->totals.database);
         *record = core->record; /* the memory stays the caller's */
         core->record = (struct hti_object_record){ 0 };
         hti_core_free(core);
