@@ -9,7 +9,7 @@
 struct peer {
     pid_t pid; /* 0 = none */
     FILE *to, *from;
-    char answer[8192];
+    char answer[32768];
 };
 
 /* Where open_store is; memory of api_alloc(). */

@@ -1,7 +1,7 @@
 /*
  * open_store: another process for check_processes: opens a store and obeys commands, a line each; each answer is one line.
  *
- *     open_store PATH [r][c]      r: read-only; c: create store and table
+ *     open_store PATH [r][c][x]   r: read-only; c: create store and table; x: without the table
  *     put KEY VALUE, get KEY, size, lsn, flush, sync, refresh, anonymous, descriptors PATH, run N, fill N, drop, close
  *     mapping NAME, mput KEY OBJECT, mkeys, mtrainable 0|1, assign VALUE, read, islands
  *
@@ -58,7 +58,7 @@ static int open_all(const char *path, const char *mode)
     if (strchr(mode, 'c'))
         options.flags |= HTSTORE_CREATE;
     int result = htstore_open(path, &options, &store, &error);
-    if (result != 0)
+    if (result != 0 || strchr(mode, 'x'))
         return result;
     return strchr(mode, 'c') ? htstore_table_get_or_create(store, "t1", &schema, &table, &error)
                              : htstore_table_open(store, "t1", NULL, &table, &error);
