@@ -6,6 +6,7 @@
 
 #include "arena.h"
 #include "mem.h"
+#include "object.h"
 #include "state.h"
 
 /* What a walk has done with an object. */
@@ -239,6 +240,11 @@ static int gather(struct htstore *store, struct hti_core *root, uint32_t aggrega
     }
 }
 
+static int no_memory(struct htstore_error *error)
+{
+    return hti_fail(error, HTSTORE_ENOMEM, "no memory for the list");
+}
+
 int htstore_mapping_walk(struct htstore_mapping *mapping, uint32_t aggregate, struct htstore_arena *arena,
                          const uint64_t **ids, uint64_t *n, struct htstore_error *error)
 {
@@ -256,11 +262,15 @@ int htstore_mapping_walk(struct htstore_mapping *mapping, uint32_t aggregate, st
         return hti_fail(error, HTSTORE_EINVAL, "unknown aggregate %u", aggregate);
     store = mapping->handle.store;
     pthread_mutex_lock(hti_graph_mutex(store));
-    rc = gather(store, mapping->handle.core, aggregate, &w, &first);
+    rc = hti_object_check_alive(mapping->handle.core, error);
+    if (rc == 0 && gather(store, mapping->handle.core, aggregate, &w, &first) != 0)
+        rc = no_memory(error);
     pthread_mutex_unlock(hti_graph_mutex(store));
     if (rc == 0)
         list = hti_arena_alloc(arena, w.n_ids - first, sizeof *list);
-    if (list) {
+    if (rc == 0 && !list)
+        rc = no_memory(error);
+    if (rc == 0) {
         if (w.n_ids > first)
             memcpy(list, w.ids + first, (w.n_ids - first) * sizeof *list);
         *ids = list;
@@ -268,5 +278,5 @@ int htstore_mapping_walk(struct htstore_mapping *mapping, uint32_t aggregate, st
     }
     hti_mem_free(w.stack);
     hti_mem_free(w.ids);
-    return list ? 0 : hti_fail(error, HTSTORE_ENOMEM, "no memory for the list");
+    return rc;
 }

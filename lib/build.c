@@ -99,14 +99,17 @@ static int fail(struct hti_build *build, int rc, struct htstore_error *error)
 
 static int commit(struct hti_build *build, struct htstore_error *error)
 {
+    struct htstore_error own;
     int rc;
 
     if (!build->write)
         return 0;
-    rc = hti_kv_commit(build->write, error);
+    rc = hti_kv_commit(build->write, &own);
     build->write = NULL;
     if (rc == HTSTORE_EIO || rc == HTSTORE_ECORRUPT)
-        hti_journal_poison(build->store->journal, error);
+        hti_journal_poison(build->store->journal, &own);
+    if (rc != 0)
+        hti_error_copy(error, &own);
     if (rc != 0)
         return fail(build, rc, error);
     leave(build);

@@ -1565,7 +1565,7 @@ HTSTORE_API int htstore_mapping_at(struct htstore_mapping *mapping, const struct
  * @param mapping  [in]  open mapping
  * @param key      [in]  any bytes
  * @param error    [out] may be NULL
- * @return 1 or 0, or HTSTORE_EINVAL
+ * @return 1 or 0, or HTSTORE_EINVAL, HTSTORE_ENOTFOUND (a reader's mapping that the owner has deleted)
  * @par Threads
  * Any number at once.
  * @since 0.1
@@ -1594,7 +1594,7 @@ HTSTORE_API uint64_t htstore_mapping_size(const struct htstore_mapping *mapping)
  * @param items    [out] array of n items; memory of the arena
  * @param n        [out] their number
  * @param error    [out] may be NULL
- * @return 0, or HTSTORE_ENOMEM, HTSTORE_EINVAL
+ * @return 0, or HTSTORE_ENOMEM, HTSTORE_EINVAL, HTSTORE_ENOTFOUND (a reader's mapping that the owner has deleted)
  * @par Threads
  * Any number at once.
  * @since 0.1
@@ -1621,7 +1621,7 @@ enum htstore_aggregate {
  * @param ids        [out] numbers of n objects; memory of the arena
  * @param n          [out] their number
  * @param error      [out] may be NULL
- * @return 0, or HTSTORE_EINVAL, HTSTORE_ENOMEM
+ * @return 0, or HTSTORE_EINVAL, HTSTORE_ENOMEM, HTSTORE_ENOTFOUND (a reader's mapping that the owner has deleted)
  * @par Threads
  * Any number at once.
  * @since 0.1

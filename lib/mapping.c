@@ -438,16 +438,17 @@ int htstore_mapping_contains(struct htstore_mapping *mapping, const struct htsto
                              struct htstore_error *error)
 {
     struct htstore *store;
-    bool found;
-    const int rc = check_key(mapping, key, error);
+    int rc = check_key(mapping, key, error);
 
     if (rc != 0)
         return rc;
     store = mapping->handle.store;
     pthread_rwlock_rdlock(&store->section);
-    found = hti_members_find(&mapping->handle.core->members, key->data, key->size) != NULL;
+    rc = hti_object_check_alive(mapping->handle.core, error);
+    if (rc == 0)
+        rc = hti_members_find(&mapping->handle.core->members, key->data, key->size) != NULL;
     pthread_rwlock_unlock(&store->section);
-    return found;
+    return rc;
 }
 
 uint64_t htstore_mapping_size(const struct htstore_mapping *mapping)
@@ -512,19 +513,22 @@ const char *htstore_mapping_name(const struct htstore_mapping *mapping)
     return hti_check_mapping(mapping, false, NULL) == 0 ? mapping->handle.core->record.name : NULL;
 }
 
+static uint32_t flags_of(const struct htstore_mapping *mapping)
+{
+    uint32_t flags;
+
+    pthread_rwlock_rdlock(&mapping->handle.store->section);
+    flags = mapping->handle.core->record.flags;
+    pthread_rwlock_unlock(&mapping->handle.store->section);
+    return flags;
+}
+
 int htstore_mapping_is_layer(const struct htstore_mapping *mapping)
 {
-    return hti_check_mapping(mapping, false, NULL) == 0 && (mapping->handle.core->record.flags & HTSTORE_LAYER) != 0;
+    return hti_check_mapping(mapping, false, NULL) == 0 && (flags_of(mapping) & HTSTORE_LAYER) != 0;
 }
 
 int htstore_mapping_is_trainable(const struct htstore_mapping *mapping)
 {
-    bool trainable;
-
-    if (hti_check_mapping(mapping, false, NULL) != 0)
-        return 0;
-    pthread_rwlock_rdlock(&mapping->handle.store->section);
-    trainable = !(mapping->handle.core->record.flags & HTSTORE_NOT_TRAINABLE);
-    pthread_rwlock_unlock(&mapping->handle.store->section);
-    return trainable;
+    return hti_check_mapping(mapping, false, NULL) == 0 && (flags_of(mapping) & HTSTORE_NOT_TRAINABLE) == 0;
 }

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "load.h"
+#include "mem.h"
 #include "schema.h"
 #include "structure.h"
 #include "text.h"
@@ -41,29 +42,43 @@ static struct hti_core *find_core(struct htstore *store, const char *name)
 
 int hti_object_open_core(struct htstore *store, struct hti_core *core, void **handle, struct htstore_error *error)
 {
-    int rc = 0;
+    struct hti_handle *new_handle;
+    int rc = hti_handle_new(&new_handle, error);
 
+    if (rc != 0)
+        return rc;
     if (!store->readonly && core->record.kind != HTSTORE_KIND_MAPPING)
         rc = hti_load_table(store, core, error);
-    return rc ? rc : hti_handle_new(store, core, handle, error);
+    if (rc != 0) {
+        hti_mem_free(new_handle);
+        return rc;
+    }
+    hti_handle_open(new_handle, store, core);
+    *handle = new_handle;
+    return 0;
 }
 
+/* A call that fails leaves nothing behind: all memory is there before the object is. */
 static int make_core(struct htstore *store, const struct hti_opening *opening, void **handle,
                      struct htstore_error *error)
 {
+    struct hti_handle *new_handle;
     struct hti_core *core;
-    int rc;
+    int rc = hti_handle_new(&new_handle, error);
 
+    if (rc != 0)
+        return rc;
     if (opening->make)
         rc = opening->make(store, opening->record, opening->user, &core, error);
     else
         rc = hti_structure_create(store, opening->record, NULL, &core, error);
-    if (rc != 0)
+    if (rc != 0) {
+        hti_mem_free(new_handle);
         return rc;
-    rc = hti_object_open_core(store, core, handle, error);
-    if (rc != 0)
-        hti_structure_drop(store, core, NULL); /* a call that fails leaves nothing behind */
-    return rc;
+    }
+    hti_handle_open(new_handle, store, core);
+    *handle = new_handle;
+    return 0;
 }
 
 static int open_found(struct htstore *store, struct hti_core *core, const struct hti_opening *opening, void **handle,
@@ -162,10 +177,10 @@ static void forget_core(struct htstore *store, uint64_t id, bool anonymous)
         pthread_mutex_lock(&store->flush_mutex);
     else if (pthread_mutex_trylock(&store->flush_mutex) != 0)
         return;
-    core = hti_core_by_id(store, id); /* it may have been dropped since */
-    if (core && anonymous)
+    if (anonymous)
         hti_structure_collect(store, NULL);
-    else if (core)
+    core = hti_core_by_id(store, id); /* it may be gone */
+    if (core)
         hti_core_trim(store, core);
     pthread_mutex_unlock(&store->flush_mutex);
 }
@@ -174,7 +189,7 @@ int hti_object_close(struct hti_handle *handle, struct htstore_error *error)
 {
     struct htstore *store = handle->store;
     const uint64_t id = handle->core->record.id;
-    const bool anonymous = handle->core->record.flags & HTSTORE_ANONYMOUS;
+    const bool anonymous = !handle->core->record.name;
     bool last;
 
     pthread_mutex_lock(&store->objects_mutex);

@@ -224,21 +224,44 @@ static void set_totals(struct hti_core *core, const struct hti_totals_record *to
     core->n_rows = totals->n_rows;
 }
 
+/* The place of an object in the lists, which are in ascending order; their length if it is not there. */
+static size_t place_of(const struct hti_objects *objects, uint64_t id)
+{
+    size_t low = 0, high = objects->n_totals;
+
+    while (low < high) {
+        const size_t middle = low + (high - low) / 2;
+        if (objects->totals[middle].id < id)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low < objects->n_totals && objects->totals[low].id == id ? low : objects->n_totals;
+}
+
 /* Objects that the store does not know yet, as a list of their own: nothing is changed until all memory is there. */
 static int make_new_cores(struct htstore *store, struct hti_objects *objects, struct hti_core **list)
 {
+    bool *known = hti_mem_zalloc_array(objects->n_records + 1, sizeof *known);
+    int rc = known ? 0 : HTSTORE_ENOMEM;
+
     *list = NULL;
-    for (size_t i = 0; i < objects->n_records; i++) {
-        if (hti_core_by_id(store, objects->records[i].id))
+    for (const struct hti_core *core = store->cores; rc == 0 && core; core = core->next)
+        if (!core->dropped)
+            known[place_of(objects, core->record.id)] = true;
+    for (size_t i = 0; rc == 0 && i < objects->n_records; i++) {
+        if (known[i])
             continue;
         struct hti_core *core = hti_core_new(&objects->records[i]);
-        if (!core)
-            return HTSTORE_ENOMEM;
+        rc = core ? 0 : HTSTORE_ENOMEM;
+        if (rc != 0)
+            break;
         set_totals(core, &objects->totals[i]);
         core->next = *list;
         *list = core;
     }
-    return 0;
+    hti_mem_free(known);
+    return rc;
 }
 
 static void free_cores(struct hti_core *list)
@@ -250,14 +273,6 @@ static void free_cores(struct hti_core *list)
     }
 }
 
-static bool has_totals(const struct hti_objects *objects, uint64_t id)
-{
-    for (size_t i = 0; i < objects->n_totals; i++)
-        if (objects->totals[i].id == id)
-            return true;
-    return false;
-}
-
 /* Returns the list of those that can be freed. What a mapping that is gone held may be freed too: it is emptied. */
 static struct hti_core *drop_missing(struct htstore *store, const struct hti_objects *objects)
 {
@@ -265,7 +280,7 @@ static struct hti_core *drop_missing(struct htstore *store, const struct hti_obj
 
     for (struct hti_core **p = &store->cores; *p;) {
         struct hti_core *core = *p;
-        if (!has_totals(objects, core->record.id)) {
+        if (place_of(objects, core->record.id) == objects->n_totals) {
             core->dropped = true;
             hti_members_release(&core->members);
             if (core->n_handles == 0) {
@@ -355,15 +370,14 @@ static void add_members(struct hti_objects *objects, struct hti_core **sorted, s
     }
 }
 
-static void update_cores(struct htstore *store, struct hti_objects *objects)
+static void update_cores(struct htstore *store, const struct hti_objects *objects)
 {
-    for (size_t i = 0; i < objects->n_totals; i++) {
-        struct hti_core *core = hti_core_by_id(store, objects->totals[i].id);
-        if (!core)
+    for (struct hti_core *core = store->cores; core; core = core->next) {
+        const size_t i = place_of(objects, core->record.id);
+        if (core->dropped || i == objects->n_totals)
             continue;
         set_totals(core, &objects->totals[i]);
-        if (objects->records[i].id == core->record.id) /* not taken for a new one */
-            core->record.flags = objects->records[i].flags;
+        core->record.flags = objects->records[i].flags;
     }
 }
 

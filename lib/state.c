@@ -408,12 +408,14 @@ int hti_garbage_add(struct htstore *store, uint64_t database)
 
 /* --- handles --- */
 
-int hti_handle_new(struct htstore *store, struct hti_core *core, void **out, struct htstore_error *error)
+int hti_handle_new(struct hti_handle **out, struct htstore_error *error)
 {
-    struct hti_handle *handle = hti_mem_zalloc(sizeof *handle);
+    *out = hti_mem_zalloc(sizeof **out);
+    return *out ? 0 : hti_fail(error, HTSTORE_ENOMEM, "no memory for a handle");
+}
 
-    if (!handle)
-        return hti_fail(error, HTSTORE_ENOMEM, "no memory for a handle");
+void hti_handle_open(struct hti_handle *handle, struct htstore *store, struct hti_core *core)
+{
     handle->magic = MAGICS[core->record.kind];
     handle->store = store;
     handle->core = core;
@@ -421,8 +423,6 @@ int hti_handle_new(struct htstore *store, struct hti_core *core, void **out, str
     core->n_handles++;
     store->n_handles++;
     pthread_mutex_unlock(&store->objects_mutex);
-    *out = handle;
-    return 0;
 }
 
 void hti_handle_retire(struct hti_handle *handle)

@@ -200,7 +200,8 @@ void hti_core_trim(struct htstore *store, struct hti_core *core);
 /* Begin to delete a database's rows later; in memory only. With flush_mutex. 0 or HTSTORE_ENOMEM. */
 int hti_garbage_add(struct htstore *store, uint64_t database);
 
-int hti_handle_new(struct htstore *store, struct hti_core *core, void **handle, struct htstore_error *error);
+int hti_handle_new(struct hti_handle **handle, struct htstore_error *error); /* memory for one; HTSTORE_ENOMEM */
+void hti_handle_open(struct hti_handle *handle, struct htstore *store, struct hti_core *core);
 void hti_handle_retire(struct hti_handle *handle); /* with objects_mutex; the memory is freed some time later */
 void hti_handle_use(struct hti_handle *handle, int change); /* n_users */
 void hti_handle_count(struct htstore *store, int change); /* batches, checkpoint objects */

@@ -284,13 +284,14 @@ static void show_switch(struct htstore *store, struct hti_switch *s)
 {
     struct hti_core *core = s->core;
     struct hti_cache *old_rows = core->rows;
+    const bool wanted = core->n_handles > 0 || core->pinned; /* a new object is pinned before it has a handle */
 
     core->rows = core->resident ? s->rows : NULL;
     s->rows = core->resident ? old_rows : s->rows; /* freed later */
     core->rows_cleared = false;
     if (core->pinned)
         hti_kv_release(store->kv, core->totals.database);
-    core->pinned = !core->resident && core->n_handles > 0 && s->acquired;
+    core->pinned = !core->resident && wanted && s->acquired;
     if (core->pinned)
         s->acquired = false;
     core->totals = s->totals;
@@ -311,13 +312,15 @@ static void show_addition(struct hti_addition *a)
     a->copy = NULL;
 }
 
-static void unlink_core(struct htstore *store, const struct hti_core *core)
+static void unlink_dropped(struct htstore *store, const struct hti_change *change)
 {
-    for (struct hti_core **p = &store->cores; *p; p = &(*p)->next) {
-        if (*p == core) {
-            *p = core->next;
-            break;
-        }
+    for (size_t i = 0; i < change->n_dropped; i++)
+        change->dropped[i]->dropped = true;
+    for (struct hti_core **p = &store->cores; change->n_dropped > 0 && *p;) {
+        if ((*p)->dropped)
+            *p = (*p)->next;
+        else
+            p = &(*p)->next;
     }
 }
 
@@ -336,8 +339,7 @@ static void show(struct htstore *store, struct hti_change *change)
         show_switch(store, &change->switches[i]);
     if (change->flagged)
         change->flagged->record.flags = change->flags;
-    for (size_t i = 0; i < change->n_dropped; i++)
-        unlink_core(store, change->dropped[i]);
+    unlink_dropped(store, change);
     pthread_mutex_unlock(&store->objects_mutex);
     pthread_rwlock_unlock(&store->section);
 }
@@ -445,8 +447,12 @@ int hti_structure_create(struct htstore *store, struct hti_object_record *record
         return no_memory(error);
     if (totals)
         core->totals = *totals;
-    rc = hti_structure_commit(store, &change, error);
+    rc = hti_load_table(store, core, error); /* as for a handle, while that may still fail */
+    if (rc == 0)
+        rc = hti_structure_commit(store, &change, error);
     if (rc != 0) {
+        if (core->pinned)
+            hti_kv_release(store->kv, core->totals.database);
         *record = core->record; /* the memory stays the caller's */
         core->record = (struct hti_object_record){ 0 };
         hti_core_free(core);

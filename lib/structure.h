@@ -57,7 +57,8 @@ uint64_t hti_structure_new_id(struct htstore *store);
 
 /*
  * Make a new object of a record (without id), whose memory is taken on success, with the contents of `totals` (NULL: none),
- * of which it already has the id. The caller knows that the name is free. Restores that wait for the name are served.
+ * of which it already has the id. The caller knows that the name is free. Restores that wait for the name are served. The
+ * object is loaded as for a handle, so that opening one cannot fail.
  */
 int hti_structure_create(struct htstore *store, struct hti_object_record *record,
                          const struct hti_totals_record *totals, struct hti_core **core, struct htstore_error *error);

@@ -1,4 +1,5 @@
 /* check_processes: several processes and one store: owners, readers, locks (semantics.md 1.10). */
+#include "api_peer.h"
 #include "api_util.h"
 
 #include <errno.h>
@@ -15,100 +16,7 @@
 #define NOBODY 65534
 #define LONG_TIMEOUT_MS 60000
 
-/* ---- another process that runs open_store ---- */
-
-struct peer {
-    pid_t pid; /* 0 = none */
-    FILE *to, *from;
-    char answer[8192];
-};
-
 static struct peer first, second;
-
-/* open_store lies beside this program; libtool may have put both into .libs. */
-static const char *find_helper(void)
-{
-    char *path = api_alloc(PATH_MAX + 32);
-    ssize_t size = readlink("/proc/self/exe", path, PATH_MAX);
-    ck_assert_int_gt(size, 0);
-    char *slash = strrchr(path, '/');
-    strcpy(slash, "/open_store");
-    if (access(path, X_OK) != 0 && slash - path > 6 && strncmp(slash - 6, "/.libs", 6) == 0)
-        strcpy(slash - 6, "/open_store");
-    ck_assert_msg(access(path, X_OK) == 0, "%s is not built", path);
-    return path;
-}
-
-static bool has_answered(struct peer *peer)
-{
-    return fgets(peer->answer, sizeof peer->answer, peer->from) != NULL;
-}
-
-static const char *read_answer(struct peer *peer)
-{
-    ck_assert_msg(has_answered(peer), "the other process has ended");
-    peer->answer[strcspn(peer->answer, "\n")] = '\0';
-    return peer->answer;
-}
-
-static void become(uid_t user)
-{
-    if (user != geteuid() && (setgroups(0, NULL) != 0 || setgid(user) != 0 || setuid(user) != 0))
-        _exit(127);
-}
-
-static void start_helper(struct peer *peer, const char *helper, const char *path, const char *mode, uid_t user)
-{
-    int in[2], out[2];
-    ck_assert_int_eq(pipe2(in, O_CLOEXEC), 0);
-    ck_assert_int_eq(pipe2(out, O_CLOEXEC), 0);
-    peer->pid = fork();
-    if (peer->pid == 0) {
-        become(user);
-        if (dup2(in[0], STDIN_FILENO) >= 0 && dup2(out[1], STDOUT_FILENO) >= 0)
-            execl(helper, helper, path, mode, (char *)NULL);
-        _exit(127);
-    }
-    ck_assert_int_gt(peer->pid, 0);
-    close(in[0]);
-    close(out[1]);
-    peer->to = fdopen(in[1], "w");
-    peer->from = fdopen(out[0], "r");
-}
-
-/* Returns what opening gave. */
-static const char *start(struct peer *peer, const char *mode)
-{
-    start_helper(peer, find_helper(), api.path, mode, geteuid());
-    return read_answer(peer);
-}
-
-static void tell(struct peer *peer, const char *command)
-{
-    fprintf(peer->to, "%s\n", command);
-    ck_assert_int_eq(fflush(peer->to), 0);
-}
-
-static const char *ask(struct peer *peer, const char *command)
-{
-    tell(peer, command);
-    return read_answer(peer);
-}
-
-/* Returns the wait status. */
-static int finish(struct peer *peer, int signal_number)
-{
-    int status = 0;
-    if (!peer->pid)
-        return 0;
-    if (signal_number)
-        kill(peer->pid, signal_number);
-    fclose(peer->to);
-    ck_assert_int_eq(waitpid(peer->pid, &status, 0), peer->pid);
-    fclose(peer->from);
-    peer->pid = 0;
-    return status;
-}
 
 static void setup(void)
 {
@@ -118,8 +26,8 @@ static void setup(void)
 
 static void teardown(void)
 {
-    finish(&first, SIGKILL);
-    finish(&second, SIGKILL);
+    peer_finish(&first, SIGKILL);
+    peer_finish(&second, SIGKILL);
     api_teardown();
 }
 
@@ -151,19 +59,19 @@ static void refuse_open(int code, const char *text)
 START_TEST(a_second_owner_is_refused_naming_the_first)
 {
     char pid[16];
-    ck_assert_str_eq(start(&first, "c"), "0");
+    ck_assert_str_eq(peer_start(&first, "c"), "0");
     (void)snprintf(pid, sizeof pid, "%d", (int)first.pid);
-    ck_assert_str_eq(ask(&first, "put 1 10"), "0");
+    ck_assert_str_eq(peer_ask(&first, "put 1 10"), "0");
     refuse_open(HTSTORE_EBUSY, pid);
     api.options.lock_timeout_ms = 20;
     refuse_open(HTSTORE_EBUSY, pid);
-    ck_assert_str_eq(ask(&first, "put 2 20"), "0");
-    ck_assert_str_eq(ask(&first, "close"), "0");
+    ck_assert_str_eq(peer_ask(&first, "put 2 20"), "0");
+    ck_assert_str_eq(peer_ask(&first, "close"), "0");
     api_open_store();
     OK(htstore_table_open(api.store, "t1", NULL, &api.table, &api.error));
     EXPORT_IS("[1 2]", "[10 20]");
     (void)snprintf(pid, sizeof pid, "%d", (int)getpid());
-    const char *answer = start(&second, "c");
+    const char *answer = peer_start(&second, "c");
     ck_assert_int_eq(atoi(answer), HTSTORE_EBUSY);
     ck_assert_msg(strstr(answer, pid) != NULL, "%s is not named: %s", pid, answer);
 }
@@ -171,9 +79,9 @@ END_TEST
 
 START_TEST(an_open_may_wait_for_the_owner)
 {
-    ck_assert_str_eq(start(&first, "c"), "0");
-    ck_assert_str_eq(ask(&first, "put 1 10"), "0");
-    tell(&first, "close");
+    ck_assert_str_eq(peer_start(&first, "c"), "0");
+    ck_assert_str_eq(peer_ask(&first, "put 1 10"), "0");
+    peer_tell(&first, "close");
     api.options.lock_timeout_ms = LONG_TIMEOUT_MS;
     api_open_store();
     OK(htstore_table_open(api.store, "t1", NULL, &api.table, &api.error));
@@ -183,14 +91,14 @@ END_TEST
 
 START_TEST(a_killed_owner_loses_nothing)
 {
-    ck_assert_str_eq(start(&first, "c"), "0");
-    ck_assert_str_eq(ask(&first, "put 1 10"), "0");
+    ck_assert_str_eq(peer_start(&first, "c"), "0");
+    ck_assert_str_eq(peer_ask(&first, "put 1 10"), "0");
     if (_i)
-        ck_assert_str_eq(ask(&first, "flush"), "0");
-    ck_assert_str_eq(ask(&first, "put 2 20"), "0");
-    ck_assert_str_eq(ask(&first, "anonymous"), "0");
-    ck_assert_str_eq(ask(&first, "put 1 11"), "0");
-    ck_assert(WIFSIGNALED(finish(&first, SIGKILL)));
+        ck_assert_str_eq(peer_ask(&first, "flush"), "0");
+    ck_assert_str_eq(peer_ask(&first, "put 2 20"), "0");
+    ck_assert_str_eq(peer_ask(&first, "anonymous"), "0");
+    ck_assert_str_eq(peer_ask(&first, "put 1 11"), "0");
+    ck_assert(WIFSIGNALED(peer_finish(&first, SIGKILL)));
     api_open_store();
     struct htstore_stats stats = api_stats();
     ck_assert_uint_ge(stats.replayed_records, 1);
@@ -206,26 +114,26 @@ END_TEST
 START_TEST(a_stopped_owner_still_owns)
 {
     int status;
-    ck_assert_str_eq(start(&first, "c"), "0");
-    ck_assert_str_eq(ask(&first, "put 1 10"), "0");
+    ck_assert_str_eq(peer_start(&first, "c"), "0");
+    ck_assert_str_eq(peer_ask(&first, "put 1 10"), "0");
     kill(first.pid, SIGSTOP);
     ck_assert_int_eq(waitpid(first.pid, &status, WUNTRACED), first.pid);
     refuse_open(HTSTORE_EBUSY, "");
     kill(first.pid, SIGCONT);
-    ck_assert_str_eq(ask(&first, "get 1"), "10");
+    ck_assert_str_eq(peer_ask(&first, "get 1"), "10");
 }
 END_TEST
 
 START_TEST(deleting_the_lock_lets_no_second_owner_in)
 {
-    ck_assert_str_eq(start(&first, "c"), "0");
-    ck_assert_str_eq(ask(&first, "put 1 10"), "0");
+    ck_assert_str_eq(peer_start(&first, "c"), "0");
+    ck_assert_str_eq(peer_ask(&first, "put 1 10"), "0");
     ck_assert_int_eq(unlink(api_path("store/LOCK")), 0);
     refuse_open(HTSTORE_EBUSY, "");
-    ck_assert_str_eq(ask(&first, "put 2 20"), "0");
-    ck_assert_str_eq(ask(&first, "flush"), "0");
+    ck_assert_str_eq(peer_ask(&first, "put 2 20"), "0");
+    ck_assert_str_eq(peer_ask(&first, "flush"), "0");
     refuse_open(HTSTORE_EBUSY, "");
-    ck_assert_str_eq(ask(&first, "close"), "0");
+    ck_assert_str_eq(peer_ask(&first, "close"), "0");
     api_open_store();
     OK(htstore_table_open(api.store, "t1", NULL, &api.table, &api.error));
     EXPORT_IS("[1 2]", "[10 20]");
@@ -239,7 +147,7 @@ START_TEST(a_store_without_its_lock_file_opens)
     api_open_store();
     OK(htstore_table_open(api.store, "t1", NULL, &api.table, &api.error));
     EXPORT_IS("[1]", "[10]");
-    ck_assert_int_eq(atoi(start(&first, "")), HTSTORE_EBUSY);
+    ck_assert_int_eq(atoi(peer_start(&first, "")), HTSTORE_EBUSY);
 }
 END_TEST
 
@@ -257,7 +165,7 @@ START_TEST(a_directory_is_open_once_in_a_process)
     REFUSED(htstore_open(api.path, &reader, &other, &api.error), HTSTORE_EBUSY, "");
     ck_assert_ptr_null(other);
     INSERT("1", "10");
-    ck_assert_int_eq(atoi(start(&first, "c")), HTSTORE_EBUSY);
+    ck_assert_int_eq(atoi(peer_start(&first, "c")), HTSTORE_EBUSY);
     api_reopen();
     EXPORT_IS("[1]", "[10]");
     api_close_store();
@@ -275,16 +183,16 @@ START_TEST(a_reader_sees_what_was_flushed_and_moves_on_when_it_refreshes)
 {
     struct htstore_cursor *cursor;
     struct htstore_array keys, values;
-    ck_assert_str_eq(start(&first, "c"), "0");
-    ck_assert_str_eq(ask(&first, "put 1 10"), "0");
-    ck_assert_str_eq(ask(&first, "flush"), "0");
+    ck_assert_str_eq(peer_start(&first, "c"), "0");
+    ck_assert_str_eq(peer_ask(&first, "put 1 10"), "0");
+    ck_assert_str_eq(peer_ask(&first, "flush"), "0");
     open_as_reader();
     EXPORT_IS("[1]", "[10]");
     ck_assert_int_eq(htstore_refresh(api.store, &api.error), 1);
     OK(htstore_cursor_open(api.table, &cursor, &api.error));
-    ck_assert_str_eq(ask(&first, "put 1 11"), "0");
-    ck_assert_str_eq(ask(&first, "put 2 20"), "0");
-    ck_assert_str_eq(ask(&first, "flush"), "0");
+    ck_assert_str_eq(peer_ask(&first, "put 1 11"), "0");
+    ck_assert_str_eq(peer_ask(&first, "put 2 20"), "0");
+    ck_assert_str_eq(peer_ask(&first, "flush"), "0");
     GET_OR_IS("[1 2]", NULL, "[10 -1]", "[1 0]");
     EXPORT_IS("[1]", "[10]");
     OK(htstore_refresh(api.store, &api.error));
@@ -298,9 +206,9 @@ START_TEST(a_reader_sees_what_was_flushed_and_moves_on_when_it_refreshes)
     ck_assert_str_eq(api_text(&values), "[10]");
     htstore_cursor_close(cursor);
     ck_assert_str_eq(
-        ask(&first, "lsn"),
+        peer_ask(&first, "lsn"),
         api_text(&(struct htstore_array){ .dtype = HTSTORE_UINT64, .data = &(uint64_t){ api_stats().visible_lsn } }));
-    ck_assert_str_eq(ask(&first, "close"), "0");
+    ck_assert_str_eq(peer_ask(&first, "close"), "0");
     EXPORT_IS("[1 2]", "[11 20]");
 }
 END_TEST
@@ -308,26 +216,26 @@ END_TEST
 START_TEST(readers_run_beside_an_owner_and_each_other)
 {
     make_store("[1 2]", "[10 20]");
-    ck_assert_str_eq(start(&first, "r"), "0");
-    ck_assert_str_eq(start(&second, "r"), "0");
-    ck_assert_str_eq(ask(&first, "get 1"), "10");
-    ck_assert_str_eq(ask(&second, "get 2"), "20");
-    ck_assert_int_eq(atoi(ask(&first, "put 3 30")), HTSTORE_EREADONLY);
+    ck_assert_str_eq(peer_start(&first, "r"), "0");
+    ck_assert_str_eq(peer_start(&second, "r"), "0");
+    ck_assert_str_eq(peer_ask(&first, "get 1"), "10");
+    ck_assert_str_eq(peer_ask(&second, "get 2"), "20");
+    ck_assert_int_eq(atoi(peer_ask(&first, "put 3 30")), HTSTORE_EREADONLY);
     api.options.flags = 0;
     api_open_store();
     OK(htstore_table_open(api.store, "t1", NULL, &api.table, &api.error));
     INSERT("[2 3]", "[22 33]");
     OK(htstore_flush(api.store, &api.error));
-    ck_assert_str_eq(ask(&first, "get 2"), "20");
-    ck_assert_str_eq(ask(&first, "refresh"), "0");
-    ck_assert_str_eq(ask(&first, "get 2"), "22");
-    ck_assert_str_eq(ask(&first, "size"), "3");
-    ck_assert_str_eq(ask(&second, "size"), "2");
+    ck_assert_str_eq(peer_ask(&first, "get 2"), "20");
+    ck_assert_str_eq(peer_ask(&first, "refresh"), "0");
+    ck_assert_str_eq(peer_ask(&first, "get 2"), "22");
+    ck_assert_str_eq(peer_ask(&first, "size"), "3");
+    ck_assert_str_eq(peer_ask(&second, "size"), "2");
     api_close_store();
-    ck_assert_str_eq(ask(&second, "refresh"), "0");
-    ck_assert_str_eq(ask(&second, "get 3"), "33");
-    ck_assert_str_eq(ask(&first, "close"), "0");
-    ck_assert_str_eq(ask(&second, "close"), "0");
+    ck_assert_str_eq(peer_ask(&second, "refresh"), "0");
+    ck_assert_str_eq(peer_ask(&second, "get 3"), "33");
+    ck_assert_str_eq(peer_ask(&first, "close"), "0");
+    ck_assert_str_eq(peer_ask(&second, "close"), "0");
 }
 END_TEST
 
@@ -336,8 +244,8 @@ START_TEST(a_reader_beside_a_busy_owner_sees_whole_batches_in_order)
     enum { N_KEYS = 100, N_BATCHES = 3000 };
     int64_t wanted[N_KEYS], seen[N_KEYS], last = -1;
     int n_newer = 0;
-    ck_assert_str_eq(start(&first, "c"), "0");
-    ck_assert_str_eq(ask(&first, "flush"), "0");
+    ck_assert_str_eq(peer_start(&first, "c"), "0");
+    ck_assert_str_eq(peer_ask(&first, "flush"), "0");
     for (int64_t i = 0; i < N_KEYS; i++)
         wanted[i] = N_KEYS - 1 - i;
     struct htstore_array keys = htstore_vector(HTSTORE_INT64, wanted, N_KEYS), out = keys;
@@ -347,7 +255,7 @@ START_TEST(a_reader_beside_a_busy_owner_sees_whole_batches_in_order)
         api.options.flags |= HTSTORE_NO_PRELOAD;
     }
     open_as_reader();
-    tell(&first, "run 3000");
+    peer_tell(&first, "run 3000");
     while (last < N_BATCHES - 7) {
         int result = htstore_refresh(api.store, &api.error);
         ck_assert_msg(result == 0 || result == 1 || result == HTSTORE_EBUSY, "%d: %s", result, api.error.message);
@@ -360,7 +268,7 @@ START_TEST(a_reader_beside_a_busy_owner_sees_whole_batches_in_order)
         uint64_t size = api_size(api.table);
         ck_assert_uint_eq(size, last == -1 ? 0 : N_KEYS);
     }
-    ck_assert_str_eq(read_answer(&first), "0");
+    ck_assert_str_eq(peer_answer(&first), "0");
     ck_assert_int_ge(n_newer, 1);
 }
 END_TEST
@@ -372,8 +280,8 @@ START_TEST(a_reader_follows_a_file_that_outgrows_its_map)
     api.options.map_size = 1u << 20;
     open_as_reader();
     OK(htstore_cursor_open(api.table, &cursor, &api.error));
-    ck_assert_str_eq(start(&first, ""), "0");
-    ck_assert_str_eq(ask(&first, "fill 200000"), "0");
+    ck_assert_str_eq(peer_start(&first, ""), "0");
+    ck_assert_str_eq(peer_ask(&first, "fill 200000"), "0");
     int result = htstore_refresh(api.store, &api.error);
     ck_assert_msg(result == 0 || result == HTSTORE_EBUSY, "%d: %s", result, api.error.message);
     ck_assert_uint_eq(htstore_cursor_count(cursor), 1);
@@ -395,10 +303,10 @@ START_TEST(a_reader_is_told_that_its_table_was_dropped)
 {
     make_store("[1]", "[10]");
     open_as_reader();
-    ck_assert_str_eq(start(&first, ""), "0");
-    ck_assert_str_eq(ask(&first, "drop"), "0");
-    ck_assert_str_eq(ask(&first, "put 2 20"), "0");
-    ck_assert_str_eq(ask(&first, "flush"), "0");
+    ck_assert_str_eq(peer_start(&first, ""), "0");
+    ck_assert_str_eq(peer_ask(&first, "drop"), "0");
+    ck_assert_str_eq(peer_ask(&first, "put 2 20"), "0");
+    ck_assert_str_eq(peer_ask(&first, "flush"), "0");
     EXPORT_IS("[1]", "[10]");
     OK(htstore_refresh(api.store, &api.error));
     struct htstore_array key = api_keys("1"), out = api_outputs(&key);
@@ -427,11 +335,11 @@ END_TEST
 
 START_TEST(a_reader_of_a_killed_owners_store_sees_a_prefix)
 {
-    ck_assert_str_eq(start(&first, "c"), "0");
-    ck_assert_str_eq(ask(&first, "put 1 10"), "0");
-    ck_assert_str_eq(ask(&first, "flush"), "0");
-    ck_assert_str_eq(ask(&first, "put 2 20"), "0");
-    finish(&first, SIGKILL);
+    ck_assert_str_eq(peer_start(&first, "c"), "0");
+    ck_assert_str_eq(peer_ask(&first, "put 1 10"), "0");
+    ck_assert_str_eq(peer_ask(&first, "flush"), "0");
+    ck_assert_str_eq(peer_ask(&first, "put 2 20"), "0");
+    peer_finish(&first, SIGKILL);
     api.options.flags = HTSTORE_READONLY;
     int result = htstore_open(api.path, &api.options, &api.store, &api.error);
     if (result == HTSTORE_EBUSY)
@@ -469,7 +377,7 @@ START_TEST(a_forked_child_cannot_open_the_store_and_its_end_harms_nothing)
     INSERT("[1]", "[10]");
     api_run_in_child(open_again_in_child);
     api_run_in_child(exit_in_child);
-    ck_assert_int_eq(atoi(start(&first, "c")), HTSTORE_EBUSY);
+    ck_assert_int_eq(atoi(peer_start(&first, "c")), HTSTORE_EBUSY);
     INSERT("[2]", "[20]");
     OK(htstore_flush(api.store, &api.error));
     api_reopen();
@@ -486,12 +394,12 @@ START_TEST(programs_that_are_started_inherit_no_descriptor)
     api_begin_table("t1", HTSTORE_INT64, HTSTORE_INT64, "-1");
     INSERT("[1]", "[10]");
     OK(htstore_cursor_open(api.table, &cursor, &api.error));
-    (void)start(&first, "r");
-    ck_assert_str_eq(ask(&first, "close"), "0");
+    (void)peer_start(&first, "r");
+    ck_assert_str_eq(peer_ask(&first, "close"), "0");
     char real[PATH_MAX];
     ck_assert_ptr_nonnull(realpath(path, real));
     (void)snprintf(command, sizeof command, "descriptors %.250s", real);
-    ck_assert_str_eq(ask(&first, command), "0");
+    ck_assert_str_eq(peer_ask(&first, command), "0");
     htstore_cursor_close(cursor);
 }
 END_TEST
@@ -518,7 +426,7 @@ static const char *copy_helper(void)
 {
     const char *copy = api_path("open_store");
     char buffer[65536];
-    int from = open(find_helper(), O_RDONLY | O_CLOEXEC), to = open(copy, O_WRONLY | O_CREAT | O_CLOEXEC, 0755);
+    int from = open(peer_program(), O_RDONLY | O_CLOEXEC), to = open(copy, O_WRONLY | O_CREAT | O_CLOEXEC, 0755);
     ssize_t size;
     ck_assert_int_ge(from, 0);
     ck_assert_int_ge(to, 0);
@@ -533,9 +441,9 @@ static const char *copy_helper(void)
 /* Result of opening as nobody; 1 if nobody cannot come here at all. */
 static int open_as_nobody(const char *helper, const char *path, const char *mode)
 {
-    finish(&first, SIGKILL);
-    start_helper(&first, helper, path, mode, NOBODY);
-    return has_answered(&first) ? atoi(first.answer) : 1;
+    peer_finish(&first, SIGKILL);
+    peer_start_as(&first, helper, path, mode, NOBODY);
+    return peer_has_answered(&first) ? atoi(first.answer) : 1;
 }
 
 START_TEST(a_store_of_another_user_is_not_written)
@@ -555,8 +463,8 @@ START_TEST(a_store_of_another_user_is_not_written)
     result = open_as_nobody(helper, api.path, "r");
     ck_assert_msg(result == 0 || result == HTSTORE_EREADONLY, "reading gave %s", first.answer);
     if (result == 0)
-        ck_assert_str_eq(ask(&first, "get 1"), "10");
-    finish(&first, SIGKILL);
+        ck_assert_str_eq(peer_ask(&first, "get 1"), "10");
+    peer_finish(&first, SIGKILL);
     api_open_store();
     OK(htstore_table_open(api.store, "t1", NULL, &api.table, &api.error));
     EXPORT_IS("[1]", "[10]");

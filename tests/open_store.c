@@ -1,12 +1,15 @@
 /*
  * open_store: another process for check_processes: opens a store and obeys commands, a line each; each answer is one line.
  *
- *     open_store PATH [r][c]      r: read-only; c: create store and table
+ *     open_store PATH [r][c][x]   r: read-only; c: create store and table; x: without the table
  *     put KEY VALUE, get KEY, size, lsn, flush, sync, refresh, anonymous, descriptors PATH, run N, fill N, drop, close
+ *     mapping NAME, mput KEY OBJECT, mkeys, mtrainable 0|1, assign VALUE, read, islands
  *
  * The first answer is the result of opening. The table is "t1", int64 -> int64, default -1; LAZY is how it writes.
  * "run" makes N batches, each of which gives keys 0 to 99 one number, and flushes now and then; "fill" puts
- * keys 0 to N - 1 with themselves as values, and flushes; "drop" makes t1 anew.
+ * keys 0 to N - 1 with themselves as values, and flushes; "drop" makes t1 anew. "mapping" makes or opens the mapping that the
+ * "m" commands are about; OBJECT is the name of a mapping, "-" a new anonymous one. "assign" makes or changes the variable "v",
+ * int64, 10,000 equal elements. "islands" makes two anonymous mappings that hold each other and a table.
  */
 #include <dirent.h>
 #include <inttypes.h>
@@ -21,9 +24,11 @@
 
 #define MAX_LINE 8192
 #define N_RUN_KEYS 100
+#define N_ELEMENTS 10000
 
 static struct htstore *store;
 static struct htstore_table *table;
+static struct htstore_mapping *mapping;
 static struct htstore_error error;
 
 static void answer(int result)
@@ -53,7 +58,7 @@ static int open_all(const char *path, const char *mode)
     if (strchr(mode, 'c'))
         options.flags |= HTSTORE_CREATE;
     int result = htstore_open(path, &options, &store, &error);
-    if (result != 0)
+    if (result != 0 || strchr(mode, 'x'))
         return result;
     return strchr(mode, 'c') ? htstore_table_get_or_create(store, "t1", &schema, &table, &error)
                              : htstore_table_open(store, "t1", NULL, &table, &error);
@@ -178,15 +183,136 @@ static void drop_table(void)
     answer(result);
 }
 
+static void open_mapping(const char *name)
+{
+    int result = htstore_mapping_close(mapping, &error);
+    mapping = NULL;
+    if (result == 0)
+        result = htstore_mapping_open(store, name, NULL, &mapping, &error);
+    if (result == HTSTORE_ENOTFOUND)
+        result = htstore_mapping_create(store, name, NULL, NULL, 0, &mapping, &error);
+    answer(result);
+}
+
+static void put_entry(char *arguments)
+{
+    const struct htstore_mapping_schema schema = { .size = sizeof schema, .flags = HTSTORE_ANONYMOUS };
+    struct htstore_mapping *object;
+    char *name = strchr(arguments, ' ');
+    if (!name)
+        exit(EXIT_FAILURE);
+    *name++ = '\0';
+    const struct htstore_bytes key = htstore_string(arguments);
+    int result = strcmp(name, "-") == 0 ? htstore_mapping_create(store, NULL, &schema, NULL, 0, &object, &error)
+                                        : htstore_mapping_open(store, name, NULL, &object, &error);
+    if (result == 0) {
+        result = htstore_mapping_put(mapping, &key, object, &error);
+        htstore_mapping_close(object, NULL);
+    }
+    answer(result);
+}
+
+/* "KEY=NUMBER KEY=NUMBER" */
+static void tell_keys(void)
+{
+    const struct htstore_item *items = NULL;
+    struct htstore_arena *arena;
+    uint64_t n = 0;
+    int result = htstore_arena_new(&arena, &error);
+    if (result == 0)
+        result = htstore_mapping_items(mapping, arena, &items, &n, &error);
+    for (uint64_t i = 0; i < n; i++)
+        printf("%s%s=%" PRIu64, i ? " " : "", (const char *)items[i].key.data, items[i].id);
+    if (result == 0)
+        printf("\n");
+    else
+        answer(result);
+    htstore_arena_free(arena);
+}
+
+static void assign_value(const char *arguments)
+{
+    static int64_t elements[N_ELEMENTS];
+    struct htstore_variable_schema schema = { .size = sizeof schema };
+    struct htstore_variable *variable;
+    for (size_t i = 0; i < N_ELEMENTS; i++)
+        elements[i] = strtoll(arguments, NULL, 10);
+    schema.initial_value = htstore_vector(HTSTORE_INT64, elements, N_ELEMENTS);
+    int result = htstore_variable_get_or_create(store, "v", &schema, &variable, &error);
+    if (result == 0) {
+        result = htstore_variable_assign(variable, &schema.initial_value, &error);
+        htstore_variable_close(variable, NULL);
+    }
+    answer(result);
+}
+
+static void read_value(void)
+{
+    static int64_t elements[N_ELEMENTS];
+    struct htstore_array out = htstore_vector(HTSTORE_INT64, elements, N_ELEMENTS);
+    struct htstore_variable *variable;
+    int result = htstore_variable_open(store, "v", NULL, &variable, &error);
+    if (result == 0) {
+        result = htstore_variable_read(variable, &out, &error);
+        htstore_variable_close(variable, NULL);
+    }
+    if (result != 0) {
+        answer(result);
+        return;
+    }
+    for (size_t i = 1; i < N_ELEMENTS; i++)
+        if (elements[i] != elements[0])
+            printf("torn ");
+    printf("%" PRId64 "\n", elements[0]);
+}
+
+static void make_islands(void)
+{
+    const struct htstore_mapping_schema schema = { .size = sizeof schema, .flags = HTSTORE_ANONYMOUS };
+    const struct htstore_bytes key = htstore_string("other");
+    struct htstore_entry entry = { htstore_string("t"), table };
+    struct htstore_mapping *a, *b;
+    int result = htstore_mapping_create(store, NULL, &schema, &entry, 1, &a, &error);
+    entry.object = a;
+    if (result == 0)
+        result = htstore_mapping_create(store, NULL, &schema, &entry, 1, &b, &error);
+    if (result == 0)
+        result = htstore_mapping_put(a, &key, b, &error);
+    answer(result);
+}
+
 static void close_all(void)
 {
     int result = htstore_table_close(table, &error);
+    if (result == 0)
+        result = htstore_mapping_close(mapping, &error);
     if (result == 0)
         result = htstore_close(store, &error);
     answer(result);
 }
 
-static void obey(const char *verb, const char *arguments)
+static bool obey_for_objects(const char *verb, char *arguments)
+{
+    if (strcmp(verb, "mapping") == 0)
+        open_mapping(arguments);
+    else if (strcmp(verb, "mput") == 0)
+        put_entry(arguments);
+    else if (strcmp(verb, "mkeys") == 0)
+        tell_keys();
+    else if (strcmp(verb, "mtrainable") == 0)
+        answer(htstore_mapping_set_trainable(mapping, *arguments == '1', &error));
+    else if (strcmp(verb, "assign") == 0)
+        assign_value(arguments);
+    else if (strcmp(verb, "read") == 0)
+        read_value();
+    else if (strcmp(verb, "islands") == 0)
+        make_islands();
+    else
+        return false;
+    return true;
+}
+
+static void obey(const char *verb, char *arguments)
 {
     if (strcmp(verb, "put") == 0)
         put_row(arguments);
@@ -214,7 +340,7 @@ static void obey(const char *verb, const char *arguments)
         drop_table();
     else if (strcmp(verb, "close") == 0)
         close_all();
-    else
+    else if (!obey_for_objects(verb, arguments))
         exit(EXIT_FAILURE);
 }
 

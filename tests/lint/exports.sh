@@ -24,4 +24,12 @@ test -s header || { echo "no declarations found in htstore.h"; exit 1; }
 status=0
 diff header map || { echo "htstore.h (<) and libhtstore.map (>) differ"; status=1; }
 diff header library || { echo "htstore.h (<) and the symbols of libhtstore.so (>) differ"; status=1; }
+
+# Mappings are append-only: nothing that deletes or replaces an entry may appear here (semantics.md 2.1).
+for verb in at close contains create get get_or_create is_layer is_trainable items name open put set_trainable size track \
+    update walk; do
+    echo "htstore_mapping_$verb"
+done | LC_ALL=C sort >mapping_known
+grep '^htstore_mapping_' library >mapping || true
+diff mapping_known mapping || { echo "functions on mappings: known (<) and exported (>) differ"; status=1; }
 exit "$status"
