@@ -1,5 +1,5 @@
-/* check: hides what a path is, and how the findings of its parts become one verdict. */
-#include "check.h"
+/* verify: hides what a path is, and how the findings of its parts become one verdict. */
+#include "verify.h"
 
 #include <dirent.h>
 #include <errno.h>
