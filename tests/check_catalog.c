@@ -424,9 +424,9 @@ START_TEST(unknown_flags_of_a_store_are_refused)
     encode_sample(0, &buf);
     at = buf.size - 12;
     hti_buf_release(&buf);
-    for (uint64_t flags = 0; flags < 4; flags++)
+    for (uint64_t flags = 0; flags < 8; flags++)
         ck_assert_int_eq(decode_changed_store(at, flags, 4, NULL), 0);
-    for (unsigned bit = 2; bit < 32; bit++)
+    for (unsigned bit = 3; bit < 32; bit++)
         ck_assert_int_eq(decode_changed_store(at, UINT64_C(1) << bit, 4, NULL), HTSTORE_ECORRUPT);
 }
 END_TEST
