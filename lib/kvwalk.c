@@ -197,47 +197,55 @@ static uint64_t measure_run(const struct hti_kvwalk_cursor *cursor, const struct
 }
 
 /*
- * Where a run holds a page; NULL if it must be read alone, which tells what is wrong. Runs are read at one level only, so
- * that what lies in one stays until its siblings are done.
+ * Where a run holds a page; *found is NULL if it must be read alone, which tells what is wrong. Runs are read at one level only,
+ * so that what lies in one stays until its siblings are done. 0 or HTSTORE_ENOMEM.
  */
-static const uint8_t *find_in_run(struct hti_kvwalk_cursor *cursor, uint64_t page)
+static int find_in_run(struct hti_kvwalk_cursor *cursor, uint64_t page, const uint8_t **found)
 {
     const struct hti_kvpage_file *file = &cursor->walk->file;
     struct level *branch = cursor->n_levels > 0 ? &cursor->levels[cursor->n_levels - 1] : NULL;
     size_t got;
 
+    *found = NULL;
     if (page - cursor->run_first < cursor->run_count)
-        return cursor->run + (page - cursor->run_first) * file->meta.page_size;
-    if (!branch || cursor->n_levels + 1 != cursor->tree.depth || branch->next <= branch->single_until)
-        return NULL;
+        *found = cursor->run + (page - cursor->run_first) * file->meta.page_size;
+    if (*found || !branch || cursor->n_levels + 1 != cursor->tree.depth || branch->next <= branch->single_until)
+        return 0;
     const uint64_t count = measure_run(cursor, branch, page);
     branch->single_until = branch->next + (unsigned)count - 1;
     if (count < 2)
-        return NULL;
+        return 0;
+    cursor->run_count = 0;
     if (!cursor->run)
         cursor->run = hti_mem_alloc(MAX_RUN_SIZE);
-    cursor->run_count = 0;
-    if (!cursor->run || hti_kvpage_read(file, page, cursor->run, count * file->meta.page_size, &got) != 0)
-        return NULL;
+    if (!cursor->run)
+        return hti_fail(cursor->error, HTSTORE_ENOMEM, "no memory for pages");
+    if (hti_kvpage_read(file, page, cursor->run, count * file->meta.page_size, &got) != 0)
+        return 0;
     cursor->run_first = page;
     cursor->run_count = got / file->meta.page_size;
-    return cursor->run_count > 0 ? cursor->run : NULL;
+    if (cursor->run_count > 0)
+        *found = cursor->run;
+    return 0;
 }
 
 /* Read a page for a level of its own. 0, 1 = told as bad, or negative. */
 static int load_page(struct hti_kvwalk_cursor *cursor, struct level *level, uint64_t page)
 {
     const uint32_t page_size = cursor->walk->file.meta.page_size;
-    const uint8_t *found = find_in_run(cursor, page);
+    const uint8_t *found;
     const char *fault;
+    int rc = find_in_run(cursor, page, &found);
 
+    if (rc != 0)
+        return rc;
     if (!found && !level->own) {
         level->own = hti_mem_alloc(page_size);
         if (!level->own)
             return hti_fail(cursor->error, HTSTORE_ENOMEM, "no memory for a page");
     }
     if (!found) {
-        const int rc = read_page(cursor, page, 0, level->own, page_size);
+        rc = read_page(cursor, page, 0, level->own, page_size);
         if (rc != 0)
             return rc;
     }

@@ -878,6 +878,7 @@ START_TEST(every_lack_of_memory_is_a_clean_error)
     for (i = 0; rc == HTSTORE_ENOMEM; i++) {
         hti_mem_test_fail(i, false);
         rc = audit(memory_fd);
+        ck_assert_int_eq(rc == HTSTORE_ENOMEM, hti_mem_test_failed());
         ck_assert_uint_eq(hti_mem_test_live(), 0);
     }
     ck_assert_int_eq(rc, 0);

@@ -391,6 +391,7 @@ START_TEST(unreadable_pages_and_lack_of_memory_are_errors_of_their_own)
         rc = hti_kvwalk_cursor_open(walk, &rows, NULL, &cursor, &error);
         if (rc == 0)
             rc = read_keys(cursor, keys);
+        ck_assert_int_eq(rc == HTSTORE_ENOMEM, hti_mem_test_failed());
         hti_kvwalk_cursor_close(cursor);
     }
     ck_assert_int_eq(rc, 1);
