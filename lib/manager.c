@@ -190,6 +190,22 @@ int hti_manager_scan(struct htstore_manager *manager, struct hti_managerfile **f
     return rc;
 }
 
+void hti_manager_clean(struct htstore_manager *manager)
+{
+    struct htstore_error error;
+    size_t n = 0;
+
+    if (manager->store->readonly)
+        return;
+    if (hti_managerfolder_clean(&manager->folder, &n, &error) != 0)
+        hti_log(manager->store, HTSTORE_LOG_WARNING, "manager", "%s: %s", manager->folder.path, error.message);
+    else
+        manager->untidy = false;
+    if (n > 0)
+        hti_log(manager->store, HTSTORE_LOG_INFO, "manager", "%s: %zu temporary files were left over, and are gone now",
+                manager->folder.path, n);
+}
+
 /* --- opening --- */
 
 /*
@@ -263,20 +279,6 @@ static int load_state(struct htstore_manager *manager, struct htstore_error *err
     return rc == HTSTORE_ECORRUPT || rc == HTSTORE_EFORMAT || rc == HTSTORE_ENOTFOUND ? 1 : rc;
 }
 
-static void clean_folder(const struct htstore_manager *manager)
-{
-    struct htstore_error error;
-    size_t n = 0;
-
-    if (manager->store->readonly)
-        return;
-    if (hti_managerfolder_clean(&manager->folder, &n, &error) != 0)
-        hti_log(manager->store, HTSTORE_LOG_WARNING, "manager", "%s: %s", manager->folder.path, error.message);
-    else if (n > 0)
-        hti_log(manager->store, HTSTORE_LOG_INFO, "manager", "%s: a crash left %zu temporary files, which are gone now",
-                manager->folder.path, n);
-}
-
 static int recover_state(struct htstore_manager *manager, struct htstore_error *error)
 {
     struct hti_managerfile *files;
@@ -302,7 +304,7 @@ static int open_state(struct htstore_manager *manager, struct htstore_error *err
 
     if (rc != 0)
         return rc;
-    clean_folder(manager);
+    hti_manager_clean(manager);
     rc = load_state(manager, error);
     if (rc < 0)
         return rc;

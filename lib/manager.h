@@ -31,6 +31,7 @@ struct htstore_manager {
     pthread_mutex_t mutex; /* what follows, for a moment; who has `turn` alone changes it, and reads without */
     struct hti_managerstate state;
     bool dirty; /* `turn`: the state file may be another one */
+    bool untidy; /* `turn`: a failed save may have left a temporary file */
     bool has_last_step;
     int64_t last_step; /* of the last save or restore */
 };
@@ -57,6 +58,8 @@ void hti_manager_install(struct htstore_manager *manager, struct hti_managerstat
 int hti_manager_settle(struct htstore_manager *manager, struct htstore_error *error);
 /* The same where the caller has a success to report: failures go to the log. */
 void hti_manager_settle_quietly(struct htstore_manager *manager);
+/* Delete temporary files that are left over; failures go to the log. */
+void hti_manager_clean(struct htstore_manager *manager);
 /* List the folder, and take checkpoints off the list that are gone. Free *files with hti_mem_free(). */
 int hti_manager_scan(struct htstore_manager *manager, struct hti_managerfile **files, size_t *n,
                      struct htstore_error *error);

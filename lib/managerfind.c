@@ -42,9 +42,8 @@ static int describe(const struct htstore_manager *manager, const struct hti_mana
     *found = (struct found){ .file = { .number = file->number, .bytes = file->bytes } };
     if (entry) {
         found->file.time = entry->time;
-        found->file.listed = 1;
-        if (entry->mark == HTI_MANAGED_LISTED)
-            found->position = (size_t)(entry - state->entries) + 1;
+        found->file.listed = entry->mark == HTI_MANAGED_LISTED;
+        found->position = found->file.listed ? (size_t)(entry - state->entries) + 1 : 0;
     }
     hti_managerfolder_name(&manager->folder, file->number, name);
     if (hti_snapshot_lsn(manager->folder.fd, name, manager->folder.path, &found->file.lsn, error) == HTSTORE_ENOMEM)

@@ -57,6 +57,8 @@ static int prepare(struct saving *saving, struct htstore_error *error)
     size_t n;
     int rc;
 
+    if (manager->untidy)
+        hti_manager_clean(manager);
     if (manager->dirty) {
         rc = hti_manager_write(manager, &manager->state, error);
         if (rc != 0)
@@ -79,19 +81,17 @@ static int announce(struct saving *saving, struct htstore_error *error)
 {
     struct htstore_manager *manager = saving->manager;
     const struct hti_managed entry = { saving->numbering.number, saving->time, HTI_MANAGED_SAVING };
-    const struct hti_managed *old = hti_managerstate_find(&manager->state, entry.number);
     struct hti_managerstate next;
     int rc;
 
-    if (saving->numbering.replace && (!old || old->mark == HTI_MANAGED_LISTED))
+    if (saving->numbering.replace)
         return 0;
     hti_managerstate_init(&next);
     rc = hti_managerstate_copy(&manager->state, &next, error);
     if (rc == 0) {
-        /* A deletion that did not succeed must not come back upon the new file. */
+        /* Its file is gone already, if it was to be deleted. */
         hti_managerstate_remove(&next, entry.number);
-        if (!saving->numbering.replace)
-            rc = hti_managerstate_append(&next, &entry, error);
+        rc = hti_managerstate_append(&next, &entry, error);
     }
     if (rc == 0)
         rc = hti_manager_write(manager, &next, error);
@@ -161,27 +161,40 @@ static int enlist(const struct saving *saving, struct htstore_error *error)
     return rc;
 }
 
+/* What the state says from now on of a new file whose save has failed; 0: nothing. */
+static uint32_t mark_of_failed(const struct saving *saving, bool file_exists, int code)
+{
+    /* Somebody else's file is in the way. */
+    if (code == HTSTORE_EEXIST)
+        return 0;
+    /* A rename that was taken back may come back with a power cut, unless that is durable before the state forgets it. */
+    if (!file_exists && hti_managerfolder_sync(&saving->manager->folder, NULL) == 0)
+        return 0;
+    return HTI_MANAGED_DELETING;
+}
+
 /*
  * The save has failed: the old list, without the new file. A failed step 4 may have made the new state durable all the
  * same, and that one deletes older files on the strength of the new one; so the old state comes first, and as long as it
  * cannot be written the new file stays. Needs no memory to note that. A file that was replaced stays as it is.
  */
-static void withdraw(const struct saving *saving, bool file_exists)
+static void withdraw(const struct saving *saving, bool file_exists, int code)
 {
     struct htstore_manager *manager = saving->manager;
-    const int64_t number = saving->numbering.number;
-    struct hti_managed *entry = hti_managerstate_find(&manager->state, number);
+    struct hti_managed *entry = hti_managerstate_find(&manager->state, saving->numbering.number);
 
     if (!saving->numbering.replace) {
+        const uint32_t mark = mark_of_failed(saving, file_exists, code);
         assert(entry && entry->mark == HTI_MANAGED_SAVING);
         pthread_mutex_lock(&manager->mutex);
-        if (file_exists)
-            entry->mark = HTI_MANAGED_DELETING;
+        if (mark)
+            entry->mark = mark;
         else
-            hti_managerstate_remove(&manager->state, number);
-        manager->dirty = true;
+            hti_managerstate_remove(&manager->state, saving->numbering.number);
         pthread_mutex_unlock(&manager->mutex);
+        manager->dirty = true;
     }
+    manager->untidy = true;
     if (file_exists)
         hti_checkpoint_retract(manager->checkpoint, saving->numbering.new_counter, saving->numbering.counter);
     hti_manager_settle_quietly(manager);
@@ -195,14 +208,14 @@ static int make_checkpoint(struct saving *saving, struct htstore_error *error)
         return rc;
     rc = write_file(saving, error);
     if (rc != 0) {
-        withdraw(saving, false);
+        withdraw(saving, false, rc);
         return rc;
     }
     rc = prove_file(saving, error);
     if (rc == 0)
         rc = enlist(saving, error);
     if (rc != 0)
-        withdraw(saving, true);
+        withdraw(saving, true, rc);
     return rc;
 }
 
