@@ -125,6 +125,18 @@ static const char *numbers(uint32_t listed)
     return text;
 }
 
+double manager_time_of(int64_t number)
+{
+    const struct htstore_checkpoint_file *files;
+    uint64_t n;
+
+    OK(htstore_manager_list(world.manager, api.arena, &files, &n, &api.error));
+    for (uint64_t i = 0; i < n; i++)
+        if (files[i].number == number)
+            return files[i].time;
+    return -1;
+}
+
 const char *manager_listed(void)
 {
     return numbers(1);

@@ -35,6 +35,7 @@ const char *manager_listed(void);
 const char *manager_unlisted(void);
 const char *manager_files(void);
 const char *manager_others(void); /* names in the folder that are neither checkpoints nor the state */
+double manager_time_of(int64_t number); /* -1: it is not there */
 /* The number at the end of the path of the newest; -1: none; or the code. */
 int64_t manager_latest(void);
 
