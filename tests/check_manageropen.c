@@ -290,10 +290,12 @@ START_TEST(the_newest_is_restored_with_its_counter_and_step)
     world.options.interval = 10;
     world.options.step = &world.step;
     manager_open(0, 0);
+    manager_write_row();
     manager_save();
     world.step = 20;
+    manager_write_row();
     manager_save();
-    OK(htstore_checkpoint_close(NULL, &api.error));
+    manager_write_row();
     manager_close();
     OK(htstore_checkpoint_close(world.checkpoint, &api.error));
     OK(htstore_checkpoint_new(api.store, NULL, &world.checkpoint, &api.error));
@@ -304,6 +306,7 @@ START_TEST(the_newest_is_restored_with_its_counter_and_step)
     ck_assert_str_eq(world.path, manager_path("ckpt-2"));
     ck_assert_ptr_nonnull(world.status);
     ck_assert_int_eq(htstore_checkpoint_save_counter(world.checkpoint), 2);
+    SIZE_IS(2);
     world.step = 34;
     ck_assert_int_eq(manager_try_save(0, 0), 1);
     world.step = 35;
@@ -316,9 +319,11 @@ START_TEST(a_damaged_newest_is_not_restored)
 {
     manager_open(0, 0);
     manager_save();
+    manager_write_row();
     manager_save();
     manager_damage(2);
     OK(restore());
+    SIZE_IS(0);
     ck_assert_str_eq(world.path, manager_path("ckpt-1"));
     ck_assert_ptr_nonnull(strstr(world.log, "ckpt-2 is skipped"));
     ck_assert_int_eq(htstore_checkpoint_save_counter(world.checkpoint), 1);

@@ -197,6 +197,11 @@ int renameat2(int from_fd, const char *from, int to_fd, const char *to, unsigned
     return rc;
 }
 
+int renameat(int from_fd, const char *from, int to_fd, const char *to)
+{
+    return renameat2(from_fd, from, to_fd, to, 0);
+}
+
 int unlinkat(int fd, const char *name, int flags)
 {
     const bool ours = is_folder(fd);

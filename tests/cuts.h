@@ -3,7 +3,7 @@
  * that a cut may leave is built: names as of the last sync of the folder, with any subset of the later changes of names; the
  * bytes of a file as of its last sync, or none.
  *
- * A program that uses this replaces openat(), pwritev(), fsync(), fdatasync(), renameat2() and unlinkat() for all that is linked
+ * A program that uses this replaces openat(), pwritev(), fsync(), fdatasync(), renameat(), renameat2() and unlinkat() for all that is linked
  * into it. Nothing is really synced. Only the folder's files are recorded, and only the thread of the test may change them.
  */
 #ifndef CUTS_H
