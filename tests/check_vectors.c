@@ -13,6 +13,7 @@
 #include "bytes.h"
 #include "catalog.h"
 #include "check_util.h"
+#include "managerstate.h"
 #include "piece.h"
 #include "record.h"
 #include "segment.h"
@@ -30,8 +31,8 @@ struct vector {
     size_t size;
 };
 
-static const char *const pages[] = { "journal-format.md", "snapshot-blocks.md", "snapshot-format.md",
-                                     "store-format.md" };
+static const char *const pages[] = { "checkpoint-folder.md", "journal-format.md", "snapshot-blocks.md",
+                                     "snapshot-format.md", "store-format.md" };
 static const uint8_t store_id[16] = { 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15 };
 
 static void add(struct vector *v, const void *data, size_t size)
@@ -552,6 +553,18 @@ static void make_trailer(struct vector *v, int which)
     hti_snap_encode_trailer(&trailer, v->bytes);
 }
 
+static void make_manager_state(struct vector *v, int which)
+{
+    struct hti_managed entries[] = { { 2, 13610, HTI_MANAGED_DELETING }, { 3, 14330, HTI_MANAGED_LISTED } };
+    const struct hti_managerstate state = { .last_preserved = 10000, .entries = entries, .n_entries = 2 };
+    struct hti_buf buf;
+
+    (void)which;
+    hti_buf_init(&buf);
+    ck_assert_int_eq(hti_managerstate_encode(&state, &buf, NULL), 0);
+    set_buf(v, &buf);
+}
+
 static const struct {
     const char *name;
     void (*make)(struct vector *v, int which);
@@ -588,6 +601,7 @@ static const struct {
     { "row-long", make_long_row, 0 },
     { "row-hash", make_row_hash, 0 },
     { "digest", make_digest, 0 },
+    { "manager-state", make_manager_state, 0 },
     { "block-numbers", make_block, 0 },
     { "block-strings", make_block, 1 },
     { "block-no-values", make_block, 2 },
