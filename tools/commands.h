@@ -11,6 +11,7 @@ extern const struct command command_help;
 extern const struct command command_import;
 extern const struct command command_info;
 extern const struct command command_init;
+extern const struct command command_link;
 extern const struct command command_ls;
 extern const struct command command_put;
 extern const struct command command_recover;

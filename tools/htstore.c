@@ -13,8 +13,10 @@
 #include <unistd.h>
 
 const struct command *const tool_commands[] = {
-    &command_init,   &command_info,   &command_ls,      &command_get,  &command_put,     &command_del,
-    &command_import, &command_export, &command_recover, &command_help, &command_version, NULL,
+    &command_init,    &command_info,   &command_ls,      &command_get, &command_put, &command_del,
+    &command_link,    &command_import, &command_export,
+
+    &command_recover, &command_help,   &command_version, NULL,
 };
 
 const struct command *tool_find_command(const char *name)

@@ -106,12 +106,14 @@ static const char *next_step(const struct tool *tool, const struct htstore_error
     case HTSTORE_ENOTFOUND:
         if (strcmp(tool->command->name, "init") == 0)
             return "";
-        return table != NULL ? "; `htstore ls` lists the tables, `htstore init` makes one"
+        return table != NULL ? "; `htstore ls` lists what there is, `htstore init` makes tables"
                              : "; `htstore init` makes one";
     case HTSTORE_EBUSY:
         return (tool->command->takes & OPTIONS_TIMEOUT) != 0 && tool->timeout_ms == 0 && table == NULL
                    ? "; stop it, or rerun with --timeout=30"
                    : "";
+    case HTSTORE_ECORRUPT:
+        return tool->if_damaged != NULL ? tool->if_damaged : "";
     default:
         return "";
     }

@@ -32,6 +32,9 @@ expect 2 init S --key=string
 expect 2 recover S
 expect 2 del S t
 expect 2 del S t a --all
+expect 2 link S t
+expect 2 link S t alone
+expect 2 link S t m/
 
 # 3: not found
 expect 3 get S t nothing
@@ -42,10 +45,19 @@ expect 3 del S t nothing
 expect 3 import S t nothing.tsv
 expect 3 get S t --keys-from=nothing.txt
 expect 3 get S a/b x
-says 'no mappings'
+says 'there is no "a"'
+expect 3 get S t/b x
+says 'nothing below it'
+expect 3 ls S t/
+expect 2 get S 'a//b' x
+expect 2 get S /t x
+expect 2 get S 'a\q' x
+expect 2 get S ''
+expect 3 link S nothing m/k
 
 # 3, and nothing is created
-for arguments in 'info N' 'ls N' 'get N t a' 'put N t a 1' 'del N t a' 'export N t' 'import N t S.tsv' 'recover N -o M'; do
+for arguments in 'info N' 'ls N' 'get N t a' 'put N t a 1' 'del N t a' 'export N t' 'import N t S.tsv' 'recover N -o M' \
+    'link N t m/k'; do
     : >S.tsv
     # shellcheck disable=SC2086
     expect 3 $arguments
@@ -90,7 +102,7 @@ expect 10 import S t r.tsv --max-errors=1
 
 # 8: no space on the device of the output
 if test -c /dev/full; then
-    for arguments in 'export S t' 'get S t a' 'ls S' 'info S' 'help' 'version' 'help import'; do
+    for arguments in 'export S t' 'get S t a' 'ls S' 'info S' 'help' 'version' 'help import' 'ls -R S'; do
         want=8
         status=0
         # shellcheck disable=SC2086
@@ -130,6 +142,8 @@ expect 6 del S t a
 expect 6 import S t r.tsv
 expect 6 recover S -o R
 test ! -e R || fail 'recover has left something'
+expect 6 link S t m/k
+expect 0 ls -lR S
 expect 0 get S t a
 expect 0 info S
 expect 0 ls S
