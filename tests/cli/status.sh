@@ -35,6 +35,28 @@ expect 2 del S t a --all
 expect 2 link S t
 expect 2 link S t alone
 expect 2 link S t m/
+expect 2 dump
+expect 2 dump S --level=20
+expect 2 dump S --format=tar
+expect 2 restore s.snap
+expect 2 restore s.snap R --verify=maybe
+expect 2 check
+expect 2 check S --level=deeper
+expect 2 check S -T x
+expect 2 checkpoint
+expect 2 checkpoint save
+expect 2 checkpoint nothing S
+says 'save, ls, rm, prune, verify or diff'
+expect 2 checkpoint rm S
+expect 2 checkpoint rm S one
+expect 2 checkpoint prune S
+expect 2 checkpoint prune S --keep-every=6
+expect 2 checkpoint prune S --keep-last=0
+expect 2 checkpoint ls S --keep-last=1
+says 'takes no --keep-last'
+expect 2 checkpoint ls S -n
+expect 2 checkpoint diff S 1
+expect 2 checkpoint save S extra
 
 # 3: not found
 expect 3 get S t nothing
@@ -53,11 +75,17 @@ expect 2 get S 'a//b' x
 expect 2 get S /t x
 expect 2 get S 'a\q' x
 expect 2 get S ''
+expect 3 restore nothing R
+expect 3 check nothing
+expect 3 checkpoint diff S 7 8
+expect 3 checkpoint verify S 7
 expect 3 link S nothing m/k
+expect 3 checkpoint save S --root=nothing
 
 # 3, and nothing is created
 for arguments in 'info N' 'ls N' 'get N t a' 'put N t a 1' 'del N t a' 'export N t' 'import N t S.tsv' 'recover N -o M' \
-    'link N t m/k'; do
+    'link N t m/k' 'dump N -o M' 'check N' 'checkpoint save N' 'checkpoint ls N' 'checkpoint verify N' \
+    'checkpoint rm N 1' 'checkpoint prune N --keep-last=1' 'checkpoint diff N 1 2' 'restore N M'; do
     : >S.tsv
     # shellcheck disable=SC2086
     expect 3 $arguments
@@ -102,7 +130,7 @@ expect 10 import S t r.tsv --max-errors=1
 
 # 8: no space on the device of the output
 if test -c /dev/full; then
-    for arguments in 'export S t' 'get S t a' 'ls S' 'info S' 'help' 'version' 'help import' 'ls -R S'; do
+    for arguments in 'export S t' 'get S t a' 'ls S' 'info S' 'help' 'version' 'help import' 'dump S' 'check S' 'ls -R S'; do
         want=8
         status=0
         # shellcheck disable=SC2086
@@ -111,6 +139,8 @@ if test -c /dev/full; then
         says 'No space left'
     done
     expect 8 export S t -o /dev/full
+    expect 8 dump S -o /dev/full
+    test -c /dev/full || fail 'dump has replaced a device'
 fi
 
 # 1: an output that is closed
@@ -143,6 +173,13 @@ expect 6 import S t r.tsv
 expect 6 recover S -o R
 test ! -e R || fail 'recover has left something'
 expect 6 link S t m/k
+expect 6 checkpoint save S
+expect 6 checkpoint rm S 1
+expect 6 checkpoint prune S --keep-last=1
+expect 0 dump S -o beside.snap
+expect 0 check S
+expect 0 checkpoint ls S
+expect 0 checkpoint diff S beside.snap S
 expect 0 ls -lR S
 expect 0 get S t a
 expect 0 info S
