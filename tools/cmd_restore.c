@@ -200,7 +200,9 @@ static int run(struct tool *tool, void *user, int n, char **arguments)
 
     (void)n;
     tool->store = arguments[1];
-    if (restore.settings->if_absent && lstat(tool->store, &target) == 0) {
+    if (lstat(tool->store, &target) == 0) { /* before the first byte of a pipe is waited for */
+        if (!restore.settings->if_absent)
+            return tool_fail(tool, STATUS_CONFLICT, tool->store, "exists already; a restore makes a new store");
         report_absent(tool);
         return STATUS_DONE;
     }
