@@ -192,6 +192,9 @@ grep -q 'interrupted; no store was made' err.background || fail 'restore does no
 for left in I .*.new* .I* I.*; do
     test ! -e "$left" || fail "left over: $left"
 done
+expect 0 init S noise --key=int64 --value=int64 # more than a pipe holds
+perl -e 'srand 1; printf "%d\t%d\n", rand(1e15), rand(1e15) for 1 .. 40000' >noise.tsv
+expect 0 import S noise noise.tsv --on-conflict=replace
 {
     perl -e '$SIG{PIPE} = "DEFAULT"; system @ARGV; print STDERR $? & 127, "\n"' "$HTSTORE" dump S 2>pipe.err
 } | head -c 10 >head.out
