@@ -3,6 +3,7 @@
 
 #include "escape.h"
 #include "managed.h"
+#include "object.h"
 #include "tool.h"
 #include "watch.h"
 
@@ -210,7 +211,7 @@ static void report_saved(struct tool *tool, const char *path)
         buffer_printf(&tool->out.pending, "%s\n", path);
         if (known)
             tool_note(tool, tool->store, "%" PRIu64 " objects, %" PRIu64 " rows, %s as of LSN %" PRIu64, info.n_objects,
-                      info.n_rows, escape_size(size, info.bytes), info.lsn);
+                      object_table_rows(&info), escape_size(size, info.bytes), info.lsn);
     } else {
         json_document(&json);
         json_name(&json, "action");
@@ -223,7 +224,7 @@ static void report_saved(struct tool *tool, const char *path)
             json_name(&json, "objects");
             json_count(&json, info.n_objects);
             json_name(&json, "rows");
-            json_count(&json, info.n_rows);
+            json_count(&json, object_table_rows(&info));
             json_name(&json, "bytes");
             json_count(&json, info.bytes);
         }
@@ -231,6 +232,18 @@ static void report_saved(struct tool *tool, const char *path)
         tool_end_json(&tool->out);
     }
     htstore_arena_free(arena);
+}
+
+/* Beyond all that the folder holds. */
+static int64_t next_number(const struct managed *managed)
+{
+    int64_t number = 0;
+
+    for (uint64_t i = 0; i < managed->n_files; i++) {
+        if (managed->files[i].number > number)
+            number = managed->files[i].number;
+    }
+    return number < INT64_MAX ? number + 1 : number;
 }
 
 static int save(struct tool *tool, const struct checkpoint_settings *settings, struct managed *managed)
@@ -244,6 +257,8 @@ static int save(struct tool *tool, const struct checkpoint_settings *settings, s
     watch_start(&watch, tool);
     watch_snapshot_options(&watch, &snapshot);
     snapshot.level = (int32_t)settings->level;
+    options.flags = HTSTORE_EXPLICIT_NUMBER; /* the counter of a checkpoint object that is new begins anew */
+    options.number = next_number(managed);
     if (htstore_manager_save(managed->manager, &options, managed->arena, &path, &error) < 0)
         return watch_fail(&watch, &error, "no checkpoint was made");
     watch_end(&watch);
@@ -251,21 +266,16 @@ static int save(struct tool *tool, const struct checkpoint_settings *settings, s
     return STATUS_DONE;
 }
 
-/* What a save would do. The next number is beyond all that the folder holds. */
+/* What a save would do. */
 static int save_dry(struct tool *tool, const struct checkpoint_settings *settings, struct managed *managed)
 {
     struct victims victims = { 0 };
     struct buffer path = { 0 };
-    int64_t number = 0;
     int status = managed_look(managed, tool);
 
     if (status != STATUS_DONE)
         return status;
-    for (uint64_t i = 0; i < managed->n_files; i++) {
-        if (managed->files[i].number > number)
-            number = managed->files[i].number;
-    }
-    managed_path(managed, tool, number + 1, &path);
+    managed_path(managed, tool, next_number(managed), &path);
     if (!tool->json)
         buffer_printf(&tool->out.pending, "would save %s\n", buffer_string(&path));
     apply_rule(managed, &settings->rule, true, &victims);

@@ -2,6 +2,7 @@
 #include "commands.h"
 
 #include "escape.h"
+#include "object.h"
 #include "watch.h"
 
 #include <errno.h>
@@ -91,7 +92,7 @@ static void report(struct dump *dump)
     if (!tool->json) {
         if (is_known)
             tool_note(tool, tool->store, "%" PRIu64 " objects, %" PRIu64 " rows, %s as of LSN %" PRIu64, info.n_objects,
-                      info.n_rows, escape_size(size, info.bytes), dump->lsn);
+                      object_table_rows(&info), escape_size(size, info.bytes), dump->lsn);
         else if (tool->verbose)
             tool_note(tool, tool->store, "as of LSN %" PRIu64, dump->lsn);
     } else {
@@ -102,7 +103,7 @@ static void report(struct dump *dump)
             json_name(&json, "objects");
             json_count(&json, info.n_objects);
             json_name(&json, "rows");
-            json_count(&json, info.n_rows);
+            json_count(&json, object_table_rows(&info));
             json_name(&json, "bytes");
             json_count(&json, info.bytes);
         }

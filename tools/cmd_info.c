@@ -98,7 +98,7 @@ static void write_snapshot_text(struct tool *tool, const struct htstore_snapshot
     if (info->save_counter >= 0)
         buffer_printf(out, "save     %" PRId64 "\n", info->save_counter);
     buffer_printf(out, "objects  %" PRIu64 "\nrows     %" PRIu64 "\nblocks   %" PRIu64 "\n", info->n_objects,
-                  info->n_rows, info->n_blocks);
+                  object_table_rows(info), info->n_blocks);
     write_size(out, "bytes", info->bytes);
     for (uint64_t i = 0; i < info->n_objects && i < most; i++) {
         const struct htstore_snapshot_object *object = &info->objects[i];
@@ -141,7 +141,7 @@ static void write_json_object(struct json *json, const struct htstore_snapshot_o
 static void write_snapshot_json(struct tool *tool, const struct htstore_snapshot_info *info)
 {
     const char *const names[] = { "version", "lsn", "rows", "blocks", "bytes" };
-    const uint64_t values[] = { info->version, info->lsn, info->n_rows, info->n_blocks, info->bytes };
+    const uint64_t values[] = { info->version, info->lsn, object_table_rows(info), info->n_blocks, info->bytes };
     struct json json = { &tool->out.pending, false };
     char id[33];
 

@@ -36,6 +36,17 @@ void object_count_text(struct buffer *text, const struct htstore_object *object)
     buffer_printf(text, "%" PRIu64 " %s", object->n_rows, what);
 }
 
+uint64_t object_table_rows(const struct htstore_snapshot_info *info)
+{
+    uint64_t n = 0;
+
+    for (uint64_t i = 0; i < info->n_objects; i++) {
+        if (info->objects[i].object.kind == HTSTORE_KIND_TABLE)
+            n += info->objects[i].object.n_rows;
+    }
+    return n;
+}
+
 static void write_dtype(struct json *json, const char *name, uint32_t dtype)
 {
     const char *text = htstore_dtype_name(dtype);

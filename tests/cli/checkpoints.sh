@@ -10,17 +10,22 @@ expect 0 import S words rows.tsv
 expect 0 link S words vocab/en
 
 # ---- ls makes nothing
-expect 0 checkpoint ls S
-is_silent
-test ! -e S/checkpoints || fail 'ls has made the folder'
-expect 0 checkpoint verify S
+for command in ls verify; do
+    expect 0 checkpoint $command S --folder=none
+    is_silent
+    expect 0 checkpoint $command S
+    is_silent
+    test ! -e none || fail "$command has made the folder"
+    test "$(find S/checkpoints -type f)" = '' || fail "$command has made a file"
+done
 says 'no checkpoints'
-test ! -e S/checkpoints || fail 'verify has made the folder'
 
 # ---- save
 expect 0 checkpoint save S -n
 prints 'would save S/checkpoints/ckpt-1'
-test ! -e S/checkpoints || fail 'a dry run has made the folder'
+test "$(find S/checkpoints -type f)" = '' || fail 'a dry run has made a file'
+expect 0 checkpoint save S -n --folder=none
+test ! -e none || fail 'a dry run has made the folder'
 expect 0 checkpoint save S
 prints 'S/checkpoints/ckpt-1'
 says '3 rows'
