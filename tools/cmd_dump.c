@@ -2,6 +2,7 @@
 #include "commands.h"
 
 #include "escape.h"
+#include "mdbdump.h"
 #include "object.h"
 #include "watch.h"
 
@@ -11,23 +12,27 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { ID_FORMAT = OPTIONS_OWN, ID_LEVEL };
+enum { ID_FORMAT = OPTIONS_OWN, ID_COMPAT, ID_LEVEL };
 
 enum format { FORMAT_SNAPSHOT, FORMAT_MDB };
 
 struct settings {
     int format;
+    int compat; /* 1: bdb */
     uint64_t level; /* of Zstandard; 0: not given */
 };
 
 static int set(struct tool *tool, void *user, int id, const char *value)
 {
     static const char *const formats[] = { "snapshot", "mdb", NULL };
+    static const char *const compats[] = { "mdb", "bdb", NULL };
     static const uint64_t bounds[2] = { 1, 19 };
     struct settings *settings = user;
 
     if (id == ID_FORMAT)
         return tool_parse_word(tool, "--format", value, formats, &settings->format);
+    if (id == ID_COMPAT)
+        return tool_parse_word(tool, "--compat", value, compats, &settings->compat);
     return tool_parse_count(tool, "--level", value, bounds, &settings->level);
 }
 
@@ -69,10 +74,11 @@ static int write_snapshot(struct dump *dump)
     return status;
 }
 
-/* The text of mdb_dump: this is where its writer is called. It appends to dump->output->pending, as export does. */
 static int write_mdb(struct dump *dump)
 {
-    return tool_fail_usage(dump->tool, "--format=mdb is not in this version");
+    struct mdbdump_options options = { .is_bdb = dump->settings->compat == 1 };
+
+    return mdbdump_write_store(dump->tool, dump->store, dump->output, &options);
 }
 
 /* ---- outputs ---- */
@@ -160,7 +166,8 @@ static int run(struct tool *tool, void *user, int n, char **arguments)
 }
 
 static const struct option_entry options[] = {
-    { ID_FORMAT, 0, "format", "snapshot|mdb", "mdb: the text of mdb_dump; default snapshot" },
+    { ID_FORMAT, 0, "format", "snapshot|mdb", "mdb: the text of mdb_dump, for mdb_load; default snapshot" },
+    { ID_COMPAT, 0, "compat", "mdb|bdb", "with --format=mdb; bdb: without words that db_load refuses" },
     { ID_LEVEL, 0, "level", "N", "of Zstandard, 1 to 19; default 1" },
     { 0 },
 };
@@ -180,7 +187,8 @@ const struct command command_dump = {
         "of the last flush. With --json the report is a line on stdout, or on stderr if the snapshot is on\n"
         "stdout. Also installed as htstore-dump.",
     .example = "htstore dump S -o s.snap\n"
-               "htstore dump S | ssh host htstore restore - S",
+               "htstore dump S | ssh host htstore restore - S\n"
+               "htstore dump S --format=mdb | mdb_load -n s.mdb",
     .options = options,
     .takes = OPTIONS_OUTPUT | OPTIONS_FORCE | OPTIONS_TIMEOUT | OPTIONS_PROGRESS | OPTIONS_THREADS,
     .statuses = statuses,

@@ -1,7 +1,7 @@
 /* cmd_restore: makes a new store of a snapshot, or of the text of mdb_dump. */
 #include "commands.h"
 
-#include "escape.h"
+#include "mdbdump.h"
 #include "pump.h"
 #include "signals.h"
 #include "watch.h"
@@ -123,18 +123,23 @@ static int restore_snapshot(struct restore *restore)
     return result == 0 ? STATUS_DONE : STATUS_WARNINGS;
 }
 
-/* The text of mdb_dump: this is where its reader is called. */
-static int restore_mdb(struct restore *restore, const char *name)
+/* The text of mdb_dump. */
+static int restore_mdb(struct restore *restore, int fd, const char *name)
 {
-    return tool_fail(restore->tool, STATUS_TYPE, name,
-                     "the text of mdb_dump cannot be restored in this version; `htstore import` reads it");
-}
+    static const enum mdbdump_verify levels[] = { MDBDUMP_VERIFY_FULL, MDBDUMP_VERIFY_QUICK, MDBDUMP_VERIFY_NONE };
+    struct mdbdump_options options = { .verify = levels[restore->settings->verify], .source = name };
+    struct htstore_snapshot_report counts = { 0 };
+    int status;
 
-static bool is_mdb_dump(const char *head, size_t size)
-{
-    static const char word[] = "VERSION=";
-
-    return size >= strlen(word) && memcmp(head, word, strlen(word)) == 0;
+    if (restore->settings->salvage)
+        return tool_fail_usage(restore->tool, "--salvage is for snapshots: a dump of text is restored whole or not");
+    status = mdbdump_restore_store(restore->tool, fd, restore->tool->store, &options);
+    if (status != STATUS_DONE)
+        return status;
+    counts.n_objects = options.n_objects;
+    counts.n_rows = options.n_rows;
+    report(restore, &counts, true);
+    return STATUS_DONE;
 }
 
 /* ---- inputs ---- */
@@ -161,7 +166,8 @@ static int restore_stream(struct restore *restore, int from)
     if (error != 0)
         return fail_input(tool, name, error);
     restore->path = NULL;
-    status = is_mdb_dump(pump.head, pump.head_size) ? restore_mdb(restore, name) : restore_snapshot(restore);
+    status = mdbdump_is_dump(pump.head, pump.head_size) ? restore_mdb(restore, restore->fd, name)
+                                                        : restore_snapshot(restore);
     error = pump_end(&pump);
     if (error != 0 && status != STATUS_DONE)
         fail_input(tool, name, error);
@@ -178,18 +184,16 @@ static int restore_path(struct restore *restore)
 
     if (fd < 0)
         return fail_input(restore->tool, restore->path, errno);
-    if (fstat(fd, &file) == 0 && !S_ISREG(file.st_mode) && !S_ISDIR(file.st_mode)) {
+    if (fstat(fd, &file) != 0 || S_ISDIR(file.st_mode))
+        status = tool_fail(restore->tool, STATUS_TYPE, restore->path, "is a folder, not a snapshot");
+    else if (!S_ISREG(file.st_mode))
         status = restore_stream(restore, fd);
-        close(fd);
-        return status;
-    }
-    n = pread(fd, head, sizeof head, 0);
-    if (n < 0)
+    else if ((n = pread(fd, head, sizeof head, 0)) < 0)
         status = fail_input(restore->tool, restore->path, errno);
+    else
+        status = mdbdump_is_dump(head, (size_t)n) ? restore_mdb(restore, fd, restore->path) : restore_snapshot(restore);
     close(fd);
-    if (status != STATUS_DONE)
-        return status;
-    return is_mdb_dump(head, (size_t)n) ? restore_mdb(restore, restore->path) : restore_snapshot(restore);
+    return status;
 }
 
 static int run(struct tool *tool, void *user, int n, char **arguments)
@@ -231,11 +235,11 @@ static const uint8_t statuses[] = { STATUS_DONE,     STATUS_FAILED,   STATUS_USA
 const struct command command_restore = {
     .name = "restore",
     .synopsis = "FILE STORE",
-    .summary = "make a new store of a snapshot",
+    .summary = "make a new store of a snapshot or a dump",
     .details =
-        "FILE is a snapshot of `htstore dump` or a checkpoint; - is stdin. STORE must not exist: it is built\n"
-        "beside that place, verified, and renamed: it is there whole or not at all. After --salvage with losses\n"
-        "the status is 10. Also installed as htstore-restore.",
+        "FILE is a snapshot of `htstore dump`, a checkpoint, or the text of `htstore dump --format=mdb`; - is\n"
+        "stdin. STORE must not exist: it is built beside that place, verified, and renamed: it is there whole or\n"
+        "not at all. After --salvage with losses the status is 10. Also installed as htstore-restore.",
     .example = "htstore restore s.snap S2\n"
                "htstore restore --salvage damaged.snap S2",
     .options = options,

@@ -64,6 +64,27 @@ if command -v zstd >/dev/null; then
     zstd -q -t <s.snap || fail 'zstd -t refuses a snapshot'
 fi
 
+# ---- text
+expect 0 dump S --format=mdb -o s.dump
+expect 0 restore s.dump T
+says '50001 rows'
+same T
+rm -rf T
+feed 0 s.dump restore - T --verify=quick
+same T
+expect 4 restore s.dump T
+rm -rf T
+expect 2 restore s.dump T --salvage
+head -c 5000 s.dump >cut.dump
+expect 5 restore cut.dump T
+feed 5 cut.dump restore - T
+test ! -e T || fail 'a store is left of half a dump'
+expect 0 dump S --format=mdb --compat=bdb
+! grep -q mapsize out || fail '--compat=bdb has words that db_load refuses'
+if command -v mdb_load >/dev/null; then
+    mdb_load -n -f s.dump s.mdb || fail 'mdb_load refuses the dump'
+fi
+
 # ---- info
 expect 0 info s.snap
 prints 'rows     50001'

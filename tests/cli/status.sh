@@ -119,6 +119,7 @@ expect 7 put S t a 1 2
 expect 7 put S t 'a\q' 1
 expect 7 info o.tsv
 expect 7 get o.tsv t a
+expect 7 restore S R
 mkdir folder
 expect 7 info folder
 expect 7 init S half --key=float16 --value=int8
