@@ -205,13 +205,15 @@ static void report_saved(struct tool *tool, const char *path)
     struct json json = { &tool->out.pending, false };
     struct htstore_arena *arena = NULL;
     bool known = htstore_arena_new(&arena, NULL) == 0 && htstore_snapshot_info(path, arena, &info, NULL) == 0;
-    char size[32];
+    struct buffer text = { 0 };
 
     if (!tool->json) {
         buffer_printf(&tool->out.pending, "%s\n", path);
         if (known)
-            tool_note(tool, tool->store, "%" PRIu64 " objects, %" PRIu64 " rows, %s as of LSN %" PRIu64, info.n_objects,
-                      object_table_rows(&info), escape_size(size, info.bytes), info.lsn);
+            object_snapshot_text(&text, &info);
+        if (known)
+            tool_note(tool, tool->store, "%s as of LSN %" PRIu64, buffer_string(&text), info.lsn);
+        buffer_release(&text);
     } else {
         json_document(&json);
         json_name(&json, "action");
@@ -221,12 +223,7 @@ static void report_saved(struct tool *tool, const char *path)
         if (known) {
             json_name(&json, "lsn");
             json_count(&json, info.lsn);
-            json_name(&json, "objects");
-            json_count(&json, info.n_objects);
-            json_name(&json, "rows");
-            json_count(&json, object_table_rows(&info));
-            json_name(&json, "bytes");
-            json_count(&json, info.bytes);
+            object_snapshot_json(&json, &info);
         }
         json_close(&json, '}');
         tool_end_json(&tool->out);
@@ -234,7 +231,7 @@ static void report_saved(struct tool *tool, const char *path)
     htstore_arena_free(arena);
 }
 
-/* Beyond all that the folder holds. */
+/* Beyond all that the folder holds; -1 if there is none. */
 static int64_t next_number(const struct managed *managed)
 {
     int64_t number = 0;
@@ -243,7 +240,7 @@ static int64_t next_number(const struct managed *managed)
         if (managed->files[i].number > number)
             number = managed->files[i].number;
     }
-    return number < INT64_MAX ? number + 1 : number;
+    return number < INT64_MAX ? number + 1 : -1;
 }
 
 static int save(struct tool *tool, const struct checkpoint_settings *settings, struct managed *managed)
@@ -259,6 +256,8 @@ static int save(struct tool *tool, const struct checkpoint_settings *settings, s
     snapshot.level = (int32_t)settings->level;
     options.flags = HTSTORE_EXPLICIT_NUMBER; /* the counter of a checkpoint object that is new begins anew */
     options.number = next_number(managed);
+    if (options.number < 0)
+        return tool_fail(tool, STATUS_CONFLICT, buffer_string(&managed->folder), "no number is left for a checkpoint");
     if (htstore_manager_save(managed->manager, &options, managed->arena, &path, &error) < 0)
         return watch_fail(&watch, &error, "no checkpoint was made");
     watch_end(&watch);

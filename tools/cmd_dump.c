@@ -1,7 +1,6 @@
 /* cmd_dump: writes a whole store, as of one instant, into one file or pipe. */
 #include "commands.h"
 
-#include "escape.h"
 #include "mdbdump.h"
 #include "object.h"
 #include "watch.h"
@@ -10,6 +9,7 @@
 #include <inttypes.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 enum { ID_FORMAT = OPTIONS_OWN, ID_COMPAT, ID_LEVEL };
@@ -83,38 +83,42 @@ static int write_mdb(struct dump *dump)
 
 /* ---- outputs ---- */
 
+/* What the snapshot that was written says of itself; false for pipes, devices and text. */
+static bool read_back(const struct dump *dump, struct htstore_arena **arena, struct htstore_snapshot_info *info)
+{
+    const char *path = dump->tool->output_path;
+    struct stat file;
+
+    *arena = NULL;
+    return dump->settings->format == FORMAT_SNAPSHOT && !tool_writes_stdout(dump->tool) && stat(path, &file) == 0 &&
+           S_ISREG(file.st_mode) && htstore_arena_new(arena, NULL) == 0 &&
+           htstore_snapshot_info(path, *arena, info, NULL) == 0;
+}
+
 static void report(struct dump *dump)
 {
     struct tool *tool = dump->tool;
     struct htstore_snapshot_info info = { .size = sizeof info };
-    struct htstore_arena *arena = NULL;
+    struct htstore_arena *arena;
     struct buffer line = { 0 };
     struct json json = { &line, false };
-    bool is_known = !tool_writes_stdout(tool) && dump->settings->format == FORMAT_SNAPSHOT &&
-                    htstore_arena_new(&arena, NULL) == 0 &&
-                    htstore_snapshot_info(tool->output_path, arena, &info, NULL) == 0;
-    char size[32];
+    bool is_known = read_back(dump, &arena, &info);
 
-    if (!tool->json) {
-        if (is_known)
-            tool_note(tool, tool->store, "%" PRIu64 " objects, %" PRIu64 " rows, %s as of LSN %" PRIu64, info.n_objects,
-                      object_table_rows(&info), escape_size(size, info.bytes), dump->lsn);
-        else if (tool->verbose)
-            tool_note(tool, tool->store, "as of LSN %" PRIu64, dump->lsn);
-    } else {
+    if (tool->json) {
         json_document(&json);
         json_name(&json, "lsn");
         json_count(&json, dump->lsn);
-        if (is_known) {
-            json_name(&json, "objects");
-            json_count(&json, info.n_objects);
-            json_name(&json, "rows");
-            json_count(&json, object_table_rows(&info));
-            json_name(&json, "bytes");
-            json_count(&json, info.bytes);
-        }
+        if (is_known)
+            object_snapshot_json(&json, &info);
         json_close(&json, '}');
         tool_end_report(tool, &line);
+    } else if (is_known || tool->verbose) {
+        if (is_known) {
+            object_snapshot_text(&line, &info);
+            buffer_add(&line, ' ');
+        }
+        tool_note(tool, tool->store, "%sas of LSN %" PRIu64, buffer_string(&line), dump->lsn);
+        buffer_release(&line);
     }
     htstore_arena_free(arena);
 }

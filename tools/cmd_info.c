@@ -88,7 +88,7 @@ static void write_json(struct tool *tool, const struct htstore_stats *stats)
 static void write_snapshot_text(struct tool *tool, const struct htstore_snapshot_info *info)
 {
     struct buffer *out = &tool->out.pending;
-    uint64_t most = tool->verbose ? UINT64_MAX : MOST_OBJECTS;
+    uint64_t n_objects, n_rows, n_shown = 0, most = tool->verbose ? UINT64_MAX : MOST_OBJECTS;
     char id[33];
 
     write_id(id, info->snapshot_id);
@@ -97,12 +97,16 @@ static void write_snapshot_text(struct tool *tool, const struct htstore_snapshot
     buffer_printf(out, "\nid       %s\nformat   %" PRIu32 "\nLSN      %" PRIu64 "\n", id, info->version, info->lsn);
     if (info->save_counter >= 0)
         buffer_printf(out, "save     %" PRId64 "\n", info->save_counter);
-    buffer_printf(out, "objects  %" PRIu64 "\nrows     %" PRIu64 "\nblocks   %" PRIu64 "\n", info->n_objects,
-                  object_table_rows(info), info->n_blocks);
+    object_snapshot_counts(info, &n_objects, &n_rows);
+    buffer_printf(out, "objects  %" PRIu64 "\nrows     %" PRIu64 "\nblocks   %" PRIu64 "\n", n_objects, n_rows,
+                  info->n_blocks);
     write_size(out, "bytes", info->bytes);
-    for (uint64_t i = 0; i < info->n_objects && i < most; i++) {
+    for (uint64_t i = 0; i < info->n_objects && n_shown < most; i++) {
         const struct htstore_snapshot_object *object = &info->objects[i];
 
+        if (object->object.kind == 0) /* a root that is no object */
+            continue;
+        n_shown++;
         buffer_text(out, "  ");
         escape_bytes(out, object->path, strlen(object->path));
         buffer_add(out, '\t');
@@ -114,8 +118,8 @@ static void write_snapshot_text(struct tool *tool, const struct htstore_snapshot
                              : "\tdescription only\n");
         output_drain(&tool->out);
     }
-    if (info->n_objects > most)
-        buffer_printf(out, "  and %" PRIu64 " more; -v shows them\n", info->n_objects - most);
+    if (n_objects > n_shown)
+        buffer_printf(out, "  and %" PRIu64 " more; -v shows them\n", n_objects - n_shown);
 }
 
 static void write_json_object(struct json *json, const struct htstore_snapshot_object *object)
@@ -140,11 +144,14 @@ static void write_json_object(struct json *json, const struct htstore_snapshot_o
 
 static void write_snapshot_json(struct tool *tool, const struct htstore_snapshot_info *info)
 {
+    uint64_t n_objects, n_rows;
     const char *const names[] = { "version", "lsn", "rows", "blocks", "bytes" };
-    const uint64_t values[] = { info->version, info->lsn, object_table_rows(info), info->n_blocks, info->bytes };
+    uint64_t values[] = { info->version, info->lsn, 0, info->n_blocks, info->bytes };
     struct json json = { &tool->out.pending, false };
     char id[33];
 
+    object_snapshot_counts(info, &n_objects, &n_rows);
+    values[2] = n_rows;
     write_id(id, info->snapshot_id);
     json_document(&json);
     json_name(&json, "snapshot");

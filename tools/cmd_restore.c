@@ -237,7 +237,7 @@ const struct command command_restore = {
     .synopsis = "FILE STORE",
     .summary = "make a new store of a snapshot or a dump",
     .details =
-        "FILE is a snapshot of `htstore dump`, a checkpoint, or the text of `htstore dump --format=mdb`; - is\n"
+        "FILE is a snapshot of `htstore dump`, a checkpoint, or the text that it writes for mdb_load; - is\n"
         "stdin. STORE must not exist: it is built beside that place, verified, and renamed: it is there whole or\n"
         "not at all. After --salvage with losses the status is 10. Also installed as htstore-restore.",
     .example = "htstore restore s.snap S2\n"

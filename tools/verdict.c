@@ -23,6 +23,9 @@ static int64_t now_ms(void)
 
 static void keep_line(struct buffer *lines, const struct htstore_finding *finding)
 {
+    const char *message = finding->message;
+    size_t size = finding->path != NULL ? strlen(finding->path) : 0;
+
     buffer_text(lines, "  ");
     if (finding->path != NULL) {
         escape_bytes(lines, finding->path, strlen(finding->path));
@@ -30,11 +33,13 @@ static void keep_line(struct buffer *lines, const struct htstore_finding *findin
             buffer_printf(lines, ", byte %" PRIu64, finding->offset);
         buffer_text(lines, ": ");
     }
-    if (finding->object != NULL) {
+    if (finding->object != NULL && finding->object[0] != '\0') {
         escape_bytes(lines, finding->object, strlen(finding->object));
         buffer_text(lines, ": ");
     }
-    escape_bytes(lines, finding->message, strlen(finding->message));
+    if (size > 0 && strncmp(message, finding->path, size) == 0 && strncmp(message + size, ": ", 2) == 0)
+        message += size + 2; /* the path is said already */
+    escape_bytes(lines, message, strlen(message));
     buffer_add(lines, '\n');
 }
 
@@ -149,9 +154,10 @@ void verdict_counts(struct buffer *text, const struct verdict *verdict)
 
     for (size_t i = 0; i < sizeof counts / sizeof counts[0]; i++) {
         if (counts[i].always || counts[i].value > 0)
-            buffer_printf(text, "%" PRIu64 " %s, ", counts[i].value, counts[i].name);
+            buffer_printf(text, "%s%" PRIu64 " %s", i > 0 ? ", " : "", counts[i].value, counts[i].name);
     }
-    buffer_text(text, escape_size(size, report->bytes));
+    if (report->bytes > 0)
+        buffer_printf(text, ", %s", escape_size(size, report->bytes));
 }
 
 void verdict_release(struct verdict *verdict)

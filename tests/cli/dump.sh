@@ -82,13 +82,13 @@ test ! -e T || fail 'a store is left of half a dump'
 expect 0 dump S --format=mdb --compat=bdb
 ! grep -q mapsize out || fail '--compat=bdb has words that db_load refuses'
 if command -v mdb_load >/dev/null; then
-    mdb_load -n -f s.dump s.mdb || fail 'mdb_load refuses the dump'
+    mdb_load -n -f s.dump s.mdb 2>err || fail 'mdb_load refuses the dump'
 fi
 
 # ---- info
 expect 0 info s.snap
 prints 'rows     50001'
-prints 'objects  4' || sed 's/^/    /' out >&2
+prints 'objects  3'
 expect 0 info s.snap --json
 grep -q '"rows":50001' out || fail 'info --json'
 expect 7 info rows.txt
