@@ -3,8 +3,11 @@
 #include "../tools/escape.h"
 #include "../tools/json.h"
 #include "../tools/merge.h"
+#include "../tools/path.h"
+#include "../tools/retain.h"
 #include "../tools/rows.h"
 #include "../tools/status.h"
+#include "../tools/tool.h"
 #include "../tools/tsv.h"
 
 #include "htstore.h"
@@ -139,13 +142,17 @@ END_TEST
 
 START_TEST(names_are_read_as_they_are_printed)
 {
-    static const char *const names[] = { "words", "a/b", "/", "back\\slash", "tab\tnew\n", "ü", "a\\/b", "//" };
+    static const char *const names[] = {
+        "words", "a/b", "/", "back\\slash", "tab\tnew\n", "ü", "a\\/b", "//", "", "\\e"
+    };
 
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         struct buffer typed = { 0 }, name = { 0 };
+        size_t length;
 
         escape_name(&typed, names[i]);
-        ck_assert_int_eq(escape_read_name(buffer_string(&typed), &name), ESCAPE_NAME_OK);
+        ck_assert_int_eq(escape_read_name(buffer_string(&typed), &name, &length), 0);
+        ck_assert_uint_eq(length, typed.size);
         ck_assert_str_eq(buffer_string(&name), names[i]);
         buffer_release(&typed);
         buffer_release(&name);
@@ -153,15 +160,112 @@ START_TEST(names_are_read_as_they_are_printed)
 }
 END_TEST
 
-START_TEST(a_bare_slash_is_a_path_and_other_escapes_are_refused)
+START_TEST(a_name_ends_at_a_slash_and_other_escapes_are_refused)
 {
+    static const char *const refused[] = { "", "/", "/a", "a\\q", "a\\", "a\\x00", "\\ea", "a\\e" };
     struct buffer name = { 0 };
+    size_t length;
 
-    ck_assert_int_eq(escape_read_name("a/b", &name), ESCAPE_NAME_PATH);
-    ck_assert_int_eq(escape_read_name("a\\q", &name), ESCAPE_NAME_BAD);
-    ck_assert_int_eq(escape_read_name("a\\", &name), ESCAPE_NAME_BAD);
-    ck_assert_int_eq(escape_read_name("a\\x00", &name), ESCAPE_NAME_BAD);
+    ck_assert_int_eq(escape_read_name("ab/c", &name, &length), 0);
+    ck_assert_uint_eq(length, 2);
+    ck_assert_str_eq(buffer_string(&name), "ab");
+    name.size = 0;
+    ck_assert_int_eq(escape_read_name("\\e/c", &name, &length), 0);
+    ck_assert_uint_eq(length, 2);
+    ck_assert_uint_eq(name.size, 0);
+    for (size_t i = 0; i < sizeof refused / sizeof refused[0]; i++)
+        ck_assert_msg(escape_read_name(refused[i], &name, &length) < 0, "\"%s\" was read", refused[i]);
     buffer_release(&name);
+}
+END_TEST
+
+/* ---- paths ---- */
+
+START_TEST(a_path_is_names_joined_by_slashes)
+{
+    static const struct tool tool;
+    struct buffer typed = { 0 };
+    struct path path;
+
+    ck_assert_int_eq(path_read(&tool, "a/\\e/b\\/c/\\\\", &path), STATUS_DONE);
+    ck_assert_uint_eq(path.n, 4);
+    ck_assert_str_eq(path.names[0], "a");
+    ck_assert_str_eq(path.names[1], "");
+    ck_assert_str_eq(path.names[2], "b/c");
+    ck_assert_str_eq(path.names[3], "\\");
+    ck_assert(!path.ends_with_slash);
+    path_write(&typed, &path, path.n);
+    ck_assert_str_eq(buffer_string(&typed), "a/\\e/b\\/c/\\\\");
+    path_release(&path);
+    ck_assert_int_eq(path_read(&tool, "a/b/", &path), STATUS_DONE);
+    ck_assert_uint_eq(path.n, 2);
+    ck_assert(path.ends_with_slash);
+    path_release(&path);
+    buffer_release(&typed);
+}
+END_TEST
+
+/* ---- what is kept ---- */
+
+static void expect_kept(const struct retain_rule *rule, size_t n, const double *times, const char *expected)
+{
+    bool keep[8];
+    char kept[9] = "";
+
+    retain_plan(rule, times, n, keep);
+    for (size_t i = 0; i < n; i++)
+        kept[i] = keep[i] ? 'k' : '-';
+    ck_assert_str_eq(kept, expected);
+}
+
+START_TEST(the_newest_and_one_for_each_span_are_kept)
+{
+    static const double hours[] = { 0, 3600, 7200, 10800, 14400, 18000, 21600, 25200 };
+
+    expect_kept(&(struct retain_rule){ 0, 0 }, 8, hours, "kkkkkkkk");
+    expect_kept(&(struct retain_rule){ 3, 0 }, 8, hours, "-----kkk");
+    expect_kept(&(struct retain_rule){ 9, 0 }, 8, hours, "kkkkkkkk");
+    expect_kept(&(struct retain_rule){ 0, 7200 }, 8, hours, "k-k-k-kk");
+    expect_kept(&(struct retain_rule){ 2, 10800 }, 8, hours, "k--k--kk");
+    expect_kept(&(struct retain_rule){ 1, 1e9 }, 8, hours, "k------k");
+    expect_kept(&(struct retain_rule){ 1, 0 }, 1, hours, "k");
+    expect_kept(&(struct retain_rule){ 1, 0 }, 0, hours, "");
+}
+END_TEST
+
+START_TEST(what_was_kept_is_kept_again)
+{
+    static const double times[] = { 0, 1, 5, 9, 10, 11, 19, 30 };
+    const struct retain_rule rule = { 2, 5 };
+    double left[8];
+    bool keep[8];
+    size_t n = 0;
+
+    retain_plan(&rule, times, 8, keep);
+    for (size_t i = 0; i < 8; i++) {
+        if (keep[i])
+            left[n++] = times[i];
+    }
+    ck_assert_uint_lt(n, 8);
+    retain_plan(&rule, left, n, keep);
+    for (size_t i = 0; i < n; i++)
+        ck_assert(keep[i]);
+}
+END_TEST
+
+START_TEST(spans_of_time_have_a_unit)
+{
+    static const char *const refused[] = { "", "6", "h", "-1h", "0h", "6x", "6 h", "nanh", "infh", "6hh", "1e99d" };
+    double seconds;
+
+    ck_assert_int_eq(retain_parse_span("90m", &seconds), 0);
+    ck_assert_double_eq(seconds, 5400);
+    ck_assert_int_eq(retain_parse_span("1.5d", &seconds), 0);
+    ck_assert_double_eq(seconds, 129600);
+    ck_assert_int_eq(retain_parse_span("2w", &seconds), 0);
+    ck_assert_double_eq(seconds, 1209600);
+    for (size_t i = 0; i < sizeof refused / sizeof refused[0]; i++)
+        ck_assert_msg(retain_parse_span(refused[i], &seconds) < 0, "\"%s\" was read", refused[i]);
 }
 END_TEST
 
@@ -492,7 +596,11 @@ int main(void)
     tcase_add_test(escapes, only_controls_and_bytes_that_are_not_text_are_escaped);
     tcase_add_test(escapes, a_backslash_that_starts_no_escape_is_refused);
     tcase_add_test(escapes, names_are_read_as_they_are_printed);
-    tcase_add_test(escapes, a_bare_slash_is_a_path_and_other_escapes_are_refused);
+    tcase_add_test(escapes, a_name_ends_at_a_slash_and_other_escapes_are_refused);
+    tcase_add_test(escapes, a_path_is_names_joined_by_slashes);
+    tcase_add_test(escapes, the_newest_and_one_for_each_span_are_kept);
+    tcase_add_test(escapes, what_was_kept_is_kept_again);
+    tcase_add_test(escapes, spans_of_time_have_a_unit);
     tcase_add_test(escapes, long_keys_are_shortened_for_messages);
     tcase_add_test(escapes, sizes_have_iec_units);
     tcase_add_test(json, bytes_are_strings_or_base64);

@@ -4,6 +4,7 @@
 #include "escape.h"
 #include "fetch.h"
 #include "keys.h"
+#include "path.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -102,7 +103,7 @@ static int remove_batch(struct del *del, const struct rows *rows, uint8_t *prese
         result = htstore_table_remove(del->table, &keys, present, HTSTORE_SYNC, &error);
     }
     if (result < 0)
-        return tool_fail_library(del->tool, htstore_table_name(del->table), &error);
+        return tool_fail_library(del->tool, del->argument, &error);
     for (size_t i = 0; i < rows->n; i++) {
         tell_key(del, rows_key(rows, i), present[i] != 0);
         if (present[i] != 0)
@@ -149,16 +150,48 @@ static int confirm(const struct del *del)
     return status;
 }
 
+/* Drop the table. Only the root namespace lets go of one. */
+static int drop_table(struct del *del)
+{
+    struct tool *tool = del->tool;
+    struct htstore_error error;
+    struct path path;
+    int status = path_read(tool, del->argument, &path);
+
+    if (status == STATUS_DONE) {
+        htstore_table_close(del->table, NULL);
+        del->table = NULL;
+        if (htstore_table_drop(del->store, path.names[0], &error) < 0)
+            status = tool_fail_library(tool, del->argument, &error);
+    }
+    path_release(&path);
+    return status;
+}
+
+static int check_can_drop(const struct del *del)
+{
+    struct path path;
+    int status = path_read(del->tool, del->argument, &path);
+
+    if (status == STATUS_DONE && path.n > 1)
+        status =
+            tool_fail(del->tool, STATUS_CONFLICT, del->tool->store,
+                      "%s is an entry of a mapping, which keeps it for good; --all removes its rows", del->argument);
+    path_release(&path);
+    return status;
+}
+
 static int destroy(struct del *del)
 {
     struct tool *tool = del->tool;
     struct htstore_error error;
     bool drop = del->settings->drop;
-    struct buffer name = { 0 };
-    int status, result;
+    int status = drop ? check_can_drop(del) : STATUS_DONE;
 
+    if (status != STATUS_DONE)
+        return status;
     if (htstore_table_size(del->table, &del->n_removed, &error) < 0)
-        return tool_fail_library(tool, htstore_table_name(del->table), &error);
+        return tool_fail_library(tool, tool->table, &error);
     if (tool->dry_run) {
         if (!tool->json)
             buffer_printf(&tool->out.pending, "would %s table %s with %" PRIu64 " rows\n", drop ? "drop" : "empty",
@@ -169,19 +202,12 @@ static int destroy(struct del *del)
     status = confirm(del);
     if (status != STATUS_DONE)
         return status;
-    buffer_text(&name, htstore_table_name(del->table));
-    if (drop) {
-        htstore_table_close(del->table, NULL);
-        del->table = NULL;
-        result = htstore_table_drop(del->store, buffer_string(&name), &error);
-    } else {
-        result = htstore_table_clear(del->table, HTSTORE_SYNC, &error);
-    }
-    if (result < 0)
-        status = tool_fail_library(tool, buffer_string(&name), &error);
-    else
+    if (drop)
+        status = drop_table(del);
+    else if (htstore_table_clear(del->table, HTSTORE_SYNC, &error) < 0)
+        status = tool_fail_library(tool, del->argument, &error);
+    if (status == STATUS_DONE)
         report(del, drop);
-    buffer_release(&name);
     return status;
 }
 
@@ -209,7 +235,7 @@ static int run(struct tool *tool, void *user, int n, char **arguments)
     status = tool_open(tool, (tool->dry_run ? HTSTORE_READONLY : 0) | HTSTORE_NO_PRELOAD, &del.store);
     if (status != STATUS_DONE)
         return status;
-    status = tool_open_table(tool, del.store, arguments[1], &del.table, &del.layout);
+    status = path_open_table(tool, del.store, arguments[1], &del.table, &del.layout);
     if (status == STATUS_DONE && (del.settings->all || del.settings->drop))
         status = destroy(&del);
     else if (status == STATUS_DONE)

@@ -2,6 +2,7 @@
 #include "commands.h"
 
 #include "escape.h"
+#include "path.h"
 #include "progress.h"
 #include "signals.h"
 #include "tsv.h"
@@ -68,7 +69,7 @@ static int write_rows(struct exporter *exporter)
         htstore_arena_reset(exporter->arena);
         result = htstore_cursor_next(exporter->cursor, BLOCK_ROWS, exporter->arena, &keys, &values, &error);
         if (result < 0)
-            return tool_fail_library(exporter->tool, htstore_table_name(exporter->table), &error);
+            return tool_fail_library(exporter->tool, exporter->tool->table, &error);
         if (result > 0)
             return STATUS_DONE;
         write_block(exporter, &keys, &values);
@@ -110,7 +111,7 @@ static void report(struct exporter *exporter, bool to_stdout)
 static int write_output(struct exporter *exporter)
 {
     struct tool *tool = exporter->tool;
-    bool to_stdout = tool->output_path == NULL || strcmp(tool->output_path, "-") == 0;
+    bool to_stdout = tool_writes_stdout(tool);
     struct output file;
     int status = STATUS_DONE;
 
@@ -121,6 +122,7 @@ static int write_output(struct exporter *exporter)
         return status;
     signals_catch();
     progress_start(&exporter->progress, tool, htstore_cursor_count(exporter->cursor));
+    exporter->progress.counts_rows = true;
     status = write_rows(exporter);
     progress_end(&exporter->progress);
     if (!to_stdout && status == STATUS_DONE)
@@ -145,10 +147,10 @@ static int run(struct tool *tool, void *user, int n, char **arguments)
     if (status != STATUS_DONE)
         return status;
     exporter.lsn = tool_lsn(store);
-    status = tool_open_table(tool, store, arguments[1], &exporter.table, &exporter.layout);
+    status = path_open_table(tool, store, arguments[1], &exporter.table, &exporter.layout);
     if (status == STATUS_DONE && (htstore_arena_new(&exporter.arena, &error) < 0 ||
                                   htstore_cursor_open(exporter.table, &exporter.cursor, &error) < 0))
-        status = tool_fail_library(tool, htstore_table_name(exporter.table), &error);
+        status = tool_fail_library(tool, tool->table, &error);
     if (status == STATUS_DONE)
         status = write_output(&exporter);
     htstore_cursor_close(exporter.cursor);

@@ -1,8 +1,10 @@
 /* cmd_get: prints the rows of given keys. */
 #include "commands.h"
 
+#include "array.h"
 #include "fetch.h"
 #include "keys.h"
+#include "path.h"
 #include "tsv.h"
 
 #include <inttypes.h>
@@ -78,7 +80,7 @@ static int write_batch(struct get *get, const struct rows *keys)
     struct htstore_error error;
 
     if (fetch_run(&get->fetch, get->table, keys, &error) < 0)
-        return tool_fail_library(get->tool, htstore_table_name(get->table), &error);
+        return tool_fail_library(get->tool, get->table_argument, &error);
     for (size_t i = 0; i < keys->n; i++) {
         const void *key = rows_key(keys, i), *value = fetch_value(&get->fetch, &get->layout, i);
         bool found = get->fetch.found[i] != 0;
@@ -115,25 +117,52 @@ static int write_rows(struct get *get, size_t n, char **arguments)
     return status == STATUS_DONE && get->n_absent > 0 ? STATUS_MISSING : status;
 }
 
+static int write_variable(struct get *get, struct htstore_variable *variable, int n)
+{
+    if (n > 2 || get->settings->keys_from != NULL || get->settings->or_default)
+        return tool_fail_usage(get->tool, "%s is a variable: it takes no keys", get->table_argument);
+    return array_write_variable(get->tool, variable, get->lsn);
+}
+
+static int write_table(struct get *get, void *object, int n, char **arguments)
+{
+    struct htstore_schema schema = { .size = sizeof schema };
+    struct htstore_error error;
+
+    get->table = object;
+    if (n == 2 && get->settings->keys_from == NULL)
+        return tool_fail_usage(get->tool, "no KEY and no --keys-from is given");
+    if (htstore_table_schema(get->table, &schema, &error) < 0)
+        return tool_fail_library(get->tool, get->table_argument, &error);
+    rows_layout_of_schema(&get->layout, &schema);
+    return write_rows(get, (size_t)n - 2, arguments + 2);
+}
+
 static int run(struct tool *tool, void *user, int n, char **arguments)
 {
     struct get get = { .tool = tool, .settings = user, .table_argument = arguments[1] };
+    void *object = NULL;
     struct htstore *store;
+    uint32_t kind;
     int status;
 
     tool->store = arguments[0];
-    if (n == 2 && get.settings->keys_from == NULL)
-        return tool_fail_usage(tool, "no KEY and no --keys-from is given");
     status = tool_open(tool, HTSTORE_READONLY | HTSTORE_NO_PRELOAD, &store);
     if (status != STATUS_DONE)
         return status;
     get.lsn = tool_lsn(store);
-    status = tool_open_table(tool, store, arguments[1], &get.table, &get.layout);
-    if (status == STATUS_DONE)
-        status = write_rows(&get, (size_t)n - 2, arguments + 2);
+    status = path_open_argument(tool, store, arguments[1], &kind, &object);
+    tool->table = arguments[1];
+    if (status == STATUS_DONE && kind == HTSTORE_KIND_MAPPING)
+        status =
+            tool_fail(tool, STATUS_TYPE, tool->store, "%s is a mapping; `htstore ls` lists what it has", arguments[1]);
+    else if (status == STATUS_DONE && kind == HTSTORE_KIND_VARIABLE)
+        status = write_variable(&get, object, n);
+    else if (status == STATUS_DONE)
+        status = write_table(&get, object, n, arguments);
     if (tool->verbose)
         tool_note(tool, tool->store, "as of LSN %" PRIu64, get.lsn);
-    htstore_table_close(get.table, NULL);
+    htstore_object_close(object, NULL);
     return tool_close(tool, store, status);
 }
 
@@ -151,13 +180,15 @@ static const uint8_t statuses[] = { STATUS_DONE,    STATUS_FAILED,  STATUS_USAGE
 const struct command command_get = {
     .name = "get",
     .synopsis = "STORE TABLE [KEY...]",
-    .summary = "print the rows of keys",
+    .summary = "print the rows of keys, or the value of a variable",
     .details = "A row is a line: the key, then the elements of the value, separated by tabs. In strings \\\\ \\t\n"
                "\\n \\r \\xHH are escapes, in keys that are given too. Absent keys are told on stderr, with status 3.\n"
-               "Put -- before a negative key. With --json: a line for each row. Works beside a process that owns\n"
-               "the store; the state is that of the last flush.",
+               "Put -- before a negative key. A variable takes no keys: its elements are printed row-major, for two\n"
+               "or more dimensions a line for each index of the first one. TABLE may be a path through mappings.\n"
+               "With --json: a line for each row, or one for a variable. Works beside a process that owns the store;\n"
+               "the state is that of the last flush.",
     .example = "htstore get S words apple pear\n"
-               "htstore get S deltas -- -5",
+               "htstore get S vocab/deltas -- -5",
     .options = options,
     .statuses = statuses,
     .min_arguments = 2,

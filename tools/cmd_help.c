@@ -57,10 +57,12 @@ static void write_list(struct buffer *out)
     buffer_text(out, "htstore - persistent, typed, batched hash tables\n\n"
                      "    htstore COMMAND [options] STORE ...\n\nCOMMANDS\n");
     for (size_t i = 0; tool_commands[i] != NULL; i++)
-        buffer_printf(out, "    %-8s %s\n", tool_commands[i]->name, tool_commands[i]->summary);
-    buffer_text(out, "\nSTORE is a directory. In a TABLE argument a slash inside of the name is typed \\/, a\n"
-                     "backslash \\\\. Keys and values are typed as they are printed: \\\\ \\t \\n \\r \\xHH are\n"
-                     "escapes. `htstore help COMMAND` tells more.\n");
+        buffer_printf(out, "    %-11s %s\n", tool_commands[i]->name, tool_commands[i]->summary);
+    buffer_text(out,
+                "\nSTORE is a directory. A TABLE or PATH is a name, or names joined by slashes: what a mapping has.\n"
+                "A slash inside of a name is typed \\/, a backslash \\\\, the empty key of a mapping \\e. Keys and "
+                "values are typed as they are printed: \\\\ \\t \\n \\r \\xHH are\n"
+                "escapes. `htstore help COMMAND` tells more.\n");
 }
 
 static void see_option(void *user, const struct option_entry *entry)

@@ -4,6 +4,7 @@
 #include "escape.h"
 #include "loader.h"
 #include "number.h"
+#include "path.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -329,7 +330,7 @@ static int import_into(struct tool *tool, struct settings *settings, struct htst
 {
     struct htstore_table *table = NULL;
     struct rows_layout layout;
-    int status = tool_open_table(tool, store, argument, &table, &layout);
+    int status = path_open_table(tool, store, argument, &table, &layout);
 
     if (status == STATUS_DONE && settings->format != FORMAT_MDB)
         status = make_format(tool, settings, &layout, &settings->load.reader.format);

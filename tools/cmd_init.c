@@ -3,6 +3,7 @@
 
 #include "escape.h"
 #include "number.h"
+#include "path.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -288,26 +289,39 @@ static int create(struct tool *tool, const char *name, const struct wanted *want
     return tool_close(tool, store, status);
 }
 
+/* TABLE is a name of the root namespace. */
+static int read_name(const struct tool *tool, const char *argument, struct path *path)
+{
+    int status = path_read(tool, argument, path);
+
+    if (status != STATUS_DONE || (path->n == 1 && !path->ends_with_slash))
+        return status;
+    return tool_fail_usage(tool, "tables are made with a name, and added to mappings with `htstore link`; a slash "
+                                 "inside of a name is typed \\/");
+}
+
 static int run(struct tool *tool, void *user, int n, char **arguments)
 {
     const struct settings *settings = user;
     struct wanted wanted = { 0 };
-    struct buffer name = { 0 };
+    struct path path = { 0 };
+    const char *name;
     int status = STATUS_DONE;
 
     tool->store = arguments[0];
     if (n > 1) {
-        status = tool_table_name(tool, arguments[1], &name);
+        status = read_name(tool, arguments[1], &path);
         if (status == STATUS_DONE)
             status = make_schema(tool, settings, &wanted);
     } else if (settings->key != NULL || settings->value != NULL || settings->shape != NULL ||
                settings->default_value != NULL || settings->no_checkpoint) {
         status = tool_fail_usage(tool, "no TABLE is given for these options");
     }
+    name = n > 1 && status == STATUS_DONE ? path.names[0] : NULL;
     if (status == STATUS_DONE)
-        status = tool->dry_run ? dry_run(tool, name.data, &wanted) : create(tool, name.data, &wanted);
+        status = tool->dry_run ? dry_run(tool, name, &wanted) : create(tool, name, &wanted);
     rows_release(&wanted.rows);
-    buffer_release(&name);
+    path_release(&path);
     return status;
 }
 

@@ -4,6 +4,7 @@
 #include "escape.h"
 #include "fetch.h"
 #include "keys.h"
+#include "path.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -110,7 +111,7 @@ static int write_row(struct tool *tool, struct htstore_table *table, const struc
     else if (result == 0 && !tool->dry_run)
         result = htstore_table_insert(table, &keys, &values, HTSTORE_SYNC, &error);
     if (result < 0)
-        return tool_fail_library(tool, htstore_table_name(table), &error);
+        return tool_fail_library(tool, tool->table, &error);
     report(tool, rows, present);
     return STATUS_DONE;
 }
@@ -128,7 +129,7 @@ static int run(struct tool *tool, void *user, int n, char **arguments)
     status = tool_open(tool, (tool->dry_run ? HTSTORE_READONLY : 0) | HTSTORE_NO_PRELOAD, &store);
     if (status != STATUS_DONE)
         return status;
-    status = tool_open_table(tool, store, arguments[1], &table, &layout);
+    status = path_open_table(tool, store, arguments[1], &table, &layout);
     if (status == STATUS_DONE) {
         rows_init(&rows, &layout, false);
         status = read_row(tool, settings->escape == 1, arguments + 2, (size_t)n - 2, &rows);

@@ -175,34 +175,44 @@ const char *escape_show(char shown[ESCAPE_SHOWN_SIZE], const void *data, size_t 
     return shown;
 }
 
-enum escape_name_result escape_read_name(const char *argument, struct buffer *name)
+/* One byte of a name at text[0], which is no slash. Returns its length as typed, or 0 if it is none. */
+static size_t read_name_byte(const char *text, char *byte)
 {
-    size_t size = strlen(argument);
-
-    for (size_t i = 0; i < size;) {
-        size_t length = 1;
-        char byte = argument[i];
-
-        if (byte == '/')
-            return ESCAPE_NAME_PATH;
-        if (byte == '\\') {
-            if (argument[i + 1] == '/') {
-                byte = '/';
-                length = 2;
-            } else {
-                length = read_escape(argument + i, size - i, &byte);
-            }
-        }
-        if (length == 0 || byte == '\0')
-            return ESCAPE_NAME_BAD;
-        buffer_add(name, byte);
-        i += length;
+    *byte = text[0];
+    if (text[0] != '\\')
+        return 1;
+    if (text[1] == '/') {
+        *byte = '/';
+        return 2;
     }
-    return ESCAPE_NAME_OK;
+    return read_escape(text, strlen(text), byte);
+}
+
+int escape_read_name(const char *argument, struct buffer *name, size_t *length)
+{
+    size_t i = 0;
+
+    if (strncmp(argument, "\\e", 2) == 0 && (argument[2] == '\0' || argument[2] == '/')) {
+        *length = 2;
+        return 0;
+    }
+    while (argument[i] != '\0' && argument[i] != '/') {
+        char byte;
+        size_t typed = read_name_byte(argument + i, &byte);
+
+        if (typed == 0 || byte == '\0')
+            return -1;
+        buffer_add(name, byte);
+        i += typed;
+    }
+    *length = i;
+    return i > 0 ? 0 : -1;
 }
 
 void escape_name(struct buffer *text, const char *name)
 {
+    if (name[0] == '\0')
+        buffer_text(text, "\\e");
     for (;;) {
         size_t n = strcspn(name, "/");
 

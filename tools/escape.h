@@ -24,11 +24,12 @@ int escape_read(const char *text, size_t size, char *bytes, size_t *n);
 /* Bytes for a message: escaped, in double quotes, shortened. Returns `shown`. */
 const char *escape_show(char shown[ESCAPE_SHOWN_SIZE], const void *data, size_t size);
 
-/* A TABLE argument: "\/" is a slash, "\\" a backslash, other escapes as in TSV. */
-enum escape_name_result { ESCAPE_NAME_OK, ESCAPE_NAME_PATH, ESCAPE_NAME_BAD };
-
-/* ESCAPE_NAME_PATH: a slash that is not escaped; ESCAPE_NAME_BAD: another escape, or a NUL. */
-enum escape_name_result escape_read_name(const char *argument, struct buffer *name);
+/*
+ * Read the first name of a TABLE or PATH argument, up to a slash: "\/" is a slash, "\\" a backslash, "\e" alone the empty
+ * name, other escapes as in TSV. *length is what was read of the argument. Returns 0, or -1 for another escape, for a NUL,
+ * and for nothing at all.
+ */
+int escape_read_name(const char *argument, struct buffer *name, size_t *length);
 
 /* Append a name as it is typed in an argument. */
 void escape_name(struct buffer *text, const char *name);

@@ -13,9 +13,27 @@
 #include <unistd.h>
 
 const struct command *const tool_commands[] = {
-    &command_init,   &command_info,   &command_ls,      &command_get,  &command_put,     &command_del,
-    &command_import, &command_export, &command_recover, &command_help, &command_version, NULL,
+    &command_init,
+    &command_info,
+    &command_ls,
+    &command_get,
+    &command_put,
+    &command_del,
+    &command_link,
+    &command_import,
+    &command_export,
+    &command_dump,
+    &command_restore,
+    &command_checkpoint,
+    &command_check,
+    &command_recover,
+    &command_help,
+    &command_version,
+    NULL,
 };
+
+/* Commands that are installed under names of their own. */
+static const struct command *const own_names[] = { &command_dump, &command_restore };
 
 const struct command *tool_find_command(const char *name)
 {
@@ -89,11 +107,27 @@ static const char *misplaced_command(int argc, char **argv)
     return NULL;
 }
 
+/* The command that the program was called as; NULL: by the program's own name. The name may have another beginning. */
+static const struct command *command_of_name(const char *program)
+{
+    for (size_t i = 0; i < sizeof own_names / sizeof own_names[0]; i++) {
+        size_t size = strlen(own_names[i]->name), program_size = strlen(program);
+
+        if (program_size > size && program[program_size - size - 1] == '-' &&
+            strcmp(program + program_size - size, own_names[i]->name) == 0)
+            return own_names[i];
+    }
+    return NULL;
+}
+
 static int dispatch(struct tool *tool, int argc, char **argv)
 {
     char shown[ESCAPE_SHOWN_SIZE];
     const char *name = argc > 1 ? argv[1] : "";
 
+    tool->command = argc > 0 ? command_of_name(argv[0]) : NULL;
+    if (tool->command != NULL)
+        return run_command(tool, argc, argv);
     if (argc < 2)
         return tool_fail_usage(tool, "no command given");
     if (name[0] == '-') { /* htstore --help, htstore --version --json */

@@ -96,7 +96,7 @@ static int decide_row(struct loader *load, const struct reader_entry *entry)
 
 static int fail_batch(const struct loader *load, const struct htstore_error *error)
 {
-    int status = tool_fail_library(load->tool, htstore_table_name(load->table), error);
+    int status = tool_fail_library(load->tool, load->tool->table, error);
 
     if (load->reader.n_entries > 0)
         tool_fail(load->tool, status, load->settings->reader.source,
@@ -234,7 +234,6 @@ static int make_durable(struct loader *load, int status)
 static void tell_where_it_ended(const struct loader *load, int status)
 {
     const char *why = status == STATUS_INTERRUPTED ? "interrupted" : "the import ended early";
-    const char *name = htstore_table_name(load->table);
     struct buffer text = { 0 };
 
     buffer_printf(&text, "%s: ", why);
@@ -242,7 +241,7 @@ static void tell_where_it_ended(const struct loader *load, int status)
         buffer_printf(&text, "rows up to %" PRIu64 " are in table ", load->done_row);
     else
         buffer_text(&text, "nothing changed in table ");
-    escape_name(&text, name != NULL ? name : "");
+    buffer_text(&text, load->tool->table);
     if (load->done_row > 0)
         buffer_printf(&text, "; go on with --skip-rows=%" PRIu64, load->done_row);
     tool_fail(load->tool, status, load->settings->reader.source, "%s", buffer_string(&text));

@@ -9,6 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define MAX_THREADS 256
+
 enum { ID_JSON = 256, ID_TIMEOUT, ID_PROGRESS, ID_NO_PROGRESS };
 
 struct shared_option {
@@ -23,6 +25,7 @@ static const struct shared_option shared[] = {
     { OPTIONS_YES, { 'y', 'y', "yes", NULL, "do not ask; needed without a terminal" } },
     { OPTIONS_TIMEOUT,
       { ID_TIMEOUT, 0, "timeout", "SEC", "wait so long for another process that owns the store; default 0" } },
+    { OPTIONS_THREADS, { 'T', 'T', "threads", "N", "work with N threads; 0, the default: one for each processor" } },
     { OPTIONS_PROGRESS,
       { ID_PROGRESS, 0, "progress", NULL, "show progress without a terminal too: a line every 5 seconds" } },
     { OPTIONS_PROGRESS, { ID_NO_PROGRESS, 0, "no-progress", NULL, "show no progress" } },
@@ -79,6 +82,17 @@ static int set_timeout(struct tool *tool, const char *text)
     return STATUS_DONE;
 }
 
+static int set_threads(struct tool *tool, const char *text)
+{
+    static const uint64_t bounds[2] = { 0, MAX_THREADS };
+    uint64_t threads = 0;
+    int status = tool_parse_count(tool, "--threads", text, bounds, &threads);
+
+    if (status == STATUS_DONE)
+        tool->threads = (uint32_t)threads;
+    return status;
+}
+
 static int set_shared(struct tool *tool, int id, const char *value)
 {
     switch (id) {
@@ -112,6 +126,8 @@ static int set_shared(struct tool *tool, int id, const char *value)
     case ID_NO_PROGRESS:
         tool->progress = TOOL_PROGRESS_OFF;
         break;
+    case 'T':
+        return set_threads(tool, value);
     case ID_TIMEOUT:
         return set_timeout(tool, value);
     default: /* --json was seen before all others */

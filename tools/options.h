@@ -26,6 +26,7 @@ struct option_entry {
 #define OPTIONS_OUTPUT 0x08u /* -o */
 #define OPTIONS_TIMEOUT 0x10u /* --timeout */
 #define OPTIONS_PROGRESS 0x20u /* --progress, --no-progress */
+#define OPTIONS_THREADS 0x40u /* -T */
 
 /*
  * Read the options of tool->command; argv[0] is its name. Arguments move to the end of argv, *first is where they begin.

@@ -38,9 +38,18 @@ void progress_start(struct progress *progress, const struct tool *tool, uint64_t
     progress->json = tool->json;
     progress->on = tool->progress == TOOL_PROGRESS_ON ||
                    (tool->progress == TOOL_PROGRESS_AUTO && progress->terminal && !tool->quiet);
+    progress->counts_rows = false;
+    progress->phase = NULL;
     progress->total = total;
     progress->start_ms = now_ms();
     progress->shown_ms = progress->start_ms;
+}
+
+void progress_phase(struct progress *progress, const char *phase, uint64_t total)
+{
+    progress->phase = phase;
+    progress->total = total;
+    progress->start_ms = now_ms();
 }
 
 static void describe(struct buffer *text, const struct progress *progress, uint64_t rows, uint64_t done,
@@ -49,8 +58,10 @@ static void describe(struct buffer *text, const struct progress *progress, uint6
     char size[32];
     uint64_t rate = elapsed_ms > 0 ? rows * 1000 / (uint64_t)elapsed_ms : 0;
 
+    if (progress->phase != NULL)
+        buffer_printf(text, "%s: ", progress->phase);
     buffer_printf(text, "%" PRIu64 " rows, %" PRIu64 " rows/s", rows, rate);
-    if (done > 0)
+    if (done > 0 && !progress->counts_rows)
         buffer_printf(text, ", %s", escape_size(size, done));
     if (progress->total > 0 && done > 0 && done <= progress->total) {
         double left = (double)elapsed_ms / 1000 * (double)(progress->total - done) / (double)done;
@@ -70,9 +81,15 @@ static void describe_json(struct buffer *text, const struct progress *progress, 
     json_string(&json, "progress");
     json_name(&json, "rows");
     json_count(&json, rows);
-    json_name(&json, "bytes");
-    json_count(&json, done);
-    json_name(&json, "total_bytes");
+    if (progress->phase != NULL) {
+        json_name(&json, "phase");
+        json_string(&json, progress->phase);
+    }
+    if (!progress->counts_rows) {
+        json_name(&json, "bytes");
+        json_count(&json, done);
+    }
+    json_name(&json, progress->counts_rows ? "total_rows" : "total_bytes");
     json_count(&json, progress->total);
     json_name(&json, "elapsed_ms");
     json_count(&json, (uint64_t)elapsed_ms);

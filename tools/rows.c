@@ -39,13 +39,19 @@ static const char *dtype_name(uint32_t dtype)
     return name != NULL ? name : "unknown";
 }
 
+void rows_type_text(struct buffer *text, uint32_t dtype, uint32_t rank, const int64_t *shape)
+{
+    buffer_text(text, dtype_name(dtype));
+    for (uint32_t i = 0; i < rank; i++)
+        buffer_printf(text, "%s%" PRId64, i == 0 ? "[" : ",", shape[i]);
+    if (rank > 0)
+        buffer_add(text, ']');
+}
+
 void rows_layout_text(struct buffer *text, const struct rows_layout *layout)
 {
-    buffer_printf(text, "%s -> %s", dtype_name(layout->key_dtype), dtype_name(layout->value_dtype));
-    for (uint32_t i = 0; i < layout->value_rank; i++)
-        buffer_printf(text, "%s%" PRId64, i == 0 ? "[" : ",", layout->value_shape[i]);
-    if (layout->value_rank > 0)
-        buffer_add(text, ']');
+    buffer_printf(text, "%s -> ", dtype_name(layout->key_dtype));
+    rows_type_text(text, layout->value_dtype, layout->value_rank, layout->value_shape);
 }
 
 void rows_init(struct rows *rows, const struct rows_layout *layout, bool keys_only)

@@ -23,6 +23,9 @@ void rows_layout_of_schema(struct rows_layout *layout, const struct htstore_sche
 /* Append the type of the rows: "string -> float32[2,3]". */
 void rows_layout_text(struct buffer *text, const struct rows_layout *layout);
 
+/* Append a dtype with a shape: "float32[2,3]". */
+void rows_type_text(struct buffer *text, uint32_t dtype, uint32_t rank, const int64_t *shape);
+
 struct rows_block;
 
 struct rows {

@@ -50,6 +50,11 @@ int signals_caught(void)
     return caught;
 }
 
+int signals_wake_fd(void)
+{
+    return wake[0];
+}
+
 int signals_wait_readable(int fd)
 {
     struct pollfd polled[2] = { { .fd = fd, .events = POLLIN }, { .fd = wake[0], .events = POLLIN } };

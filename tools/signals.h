@@ -14,6 +14,9 @@ void signals_catch(void);
 /* The signal that was noted, or 0. */
 int signals_caught(void);
 
+/* A descriptor that can be read when a signal was noted, to be polled; -1 before signals_catch(). */
+int signals_wake_fd(void);
+
 /* Wait until `fd` can be read or is at its end: 0; 1 if a signal was noted before. */
 int signals_wait_readable(int fd);
 

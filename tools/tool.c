@@ -30,7 +30,7 @@ int tool_confirm(const struct tool *tool, const char *question, const char *othe
     return tool_fail(tool, STATUS_CONFLICT, tool->store, "nothing was changed");
 }
 
-/* ---- stores and tables ---- */
+/* ---- stores ---- */
 
 int tool_open(const struct tool *tool, uint32_t flags, struct htstore **store)
 {
@@ -54,48 +54,6 @@ int tool_close(const struct tool *tool, struct htstore *store, int status)
     if (status == STATUS_DONE)
         return tool_fail_library(tool, NULL, &error);
     tool_fail_library(tool, NULL, &error);
-    return status;
-}
-
-int tool_table_name(const struct tool *tool, const char *argument, struct buffer *name)
-{
-    char shown[ESCAPE_SHOWN_SIZE];
-
-    memset(name, 0, sizeof *name);
-    escape_show(shown, argument, strlen(argument));
-    switch (escape_read_name(argument, name)) {
-    case ESCAPE_NAME_PATH:
-        buffer_release(name);
-        return tool_fail(tool, STATUS_MISSING, tool->store,
-                         "%s: this version has no mappings, so no paths; a slash inside of a name is typed \\/", shown);
-    case ESCAPE_NAME_BAD:
-        buffer_release(name);
-        return tool_fail(tool, STATUS_USAGE, tool->store,
-                         "%s is no name: a backslash is typed \\\\, a slash \\/, and a name has no NUL", shown);
-    case ESCAPE_NAME_OK:
-    default:
-        buffer_string(name);
-        return STATUS_DONE;
-    }
-}
-
-int tool_open_table(const struct tool *tool, struct htstore *store, const char *argument, struct htstore_table **table,
-                    struct rows_layout *layout)
-{
-    struct htstore_schema schema = { .size = sizeof schema };
-    struct htstore_error error;
-    struct buffer name;
-    int status = tool_table_name(tool, argument, &name);
-
-    if (status != STATUS_DONE)
-        return status;
-    if (htstore_table_open(store, name.data, NULL, table, &error) < 0)
-        status = tool_fail_library(tool, name.data, &error);
-    else if (htstore_table_schema(*table, &schema, &error) < 0)
-        status = tool_fail_library(tool, name.data, &error);
-    else if (layout != NULL)
-        rows_layout_of_schema(layout, &schema);
-    buffer_release(&name);
     return status;
 }
 
@@ -158,6 +116,22 @@ void tool_end_json(struct output *output)
 {
     buffer_add(&output->pending, '\n');
     output_drain(output);
+}
+
+bool tool_writes_stdout(const struct tool *tool)
+{
+    return tool->output_path == NULL || strcmp(tool->output_path, "-") == 0;
+}
+
+void tool_end_report(struct tool *tool, struct buffer *line)
+{
+    if (tool_writes_stdout(tool)) {
+        tool_say(tool, line);
+        return;
+    }
+    buffer_append(&tool->out.pending, line->data, line->size);
+    buffer_release(line);
+    tool_end_json(&tool->out);
 }
 
 /* ---- values of options ---- */

@@ -19,10 +19,13 @@ enum tool_progress { TOOL_PROGRESS_AUTO, TOOL_PROGRESS_ON, TOOL_PROGRESS_OFF };
 struct tool {
     const struct command *command;
     const char *store; /* the STORE argument, for messages; NULL before it is known */
+    const char *table; /* the TABLE argument, for messages; NULL before that table is open */
     bool json, quiet, verbose, dry_run, yes, force, help;
     enum tool_progress progress;
     uint32_t timeout_ms;
+    uint32_t threads; /* 0: one for each processor */
     const char *output_path;
+    const char *if_damaged; /* the next step when data is damaged, for messages; NULL: none */
     struct output out; /* stdout */
     int signal; /* raised again at the very end; 0: none */
 };
@@ -77,20 +80,13 @@ void tool_log(void *user, int32_t level, const char *module, const char *message
 /* Ask before something is destroyed. Returns 0 to go on, or a status after a refusal. */
 int tool_confirm(const struct tool *tool, const char *question, const char *otherwise);
 
-/* ---- stores and tables ---- */
+/* ---- stores ---- */
 
 /* Open tool->store; `flags` as for htstore_open(). Returns 0 or a status, with a message. */
 int tool_open(const struct tool *tool, uint32_t flags, struct htstore **store);
 
 /* Close it. Returns `status`, or that of the close if `status` is 0. */
 int tool_close(const struct tool *tool, struct htstore *store, int status);
-
-/* The name that a TABLE argument means. Returns 0 or a status, with a message. The caller releases the buffer. */
-int tool_table_name(const struct tool *tool, const char *argument, struct buffer *name);
-
-/* Open a table by its argument, with the layout of its rows; `layout` may be NULL. */
-int tool_open_table(const struct tool *tool, struct htstore *store, const char *argument, struct htstore_table **table,
-                    struct rows_layout *layout);
 
 /* The LSN of the state that this store shows; 0 if that cannot be read. */
 uint64_t tool_lsn(struct htstore *store);
@@ -105,6 +101,12 @@ int tool_finish_output(struct tool *tool, struct output *output, int status);
 
 /* Finish a JSON document or line: LF, and write it. */
 void tool_end_json(struct output *output);
+
+/* Whether an output would go to stdout: -o was not given, or is "-". */
+bool tool_writes_stdout(const struct tool *tool);
+
+/* A report about an output: a JSON line on stdout, or on stderr if the output itself is on stdout. */
+void tool_end_report(struct tool *tool, struct buffer *line);
 
 /* ---- values of options ---- */
 

@@ -99,19 +99,27 @@ int tool_fail_usage(const struct tool *tool, const char *format, ...)
     return STATUS_USAGE;
 }
 
+/* Not about another file, such as a snapshot. */
+static bool is_about_store(const struct tool *tool, const struct htstore_error *error)
+{
+    return error->path[0] == '\0' || (tool->store != NULL && strcmp(error->path, tool->store) == 0);
+}
+
 /* The next step, where there is one that the tool knows better than the library. */
 static const char *next_step(const struct tool *tool, const struct htstore_error *error, const char *table)
 {
     switch (error->code) {
     case HTSTORE_ENOTFOUND:
-        if (strcmp(tool->command->name, "init") == 0)
+        if (strcmp(tool->command->name, "init") == 0 || !is_about_store(tool, error))
             return "";
-        return table != NULL ? "; `htstore ls` lists the tables, `htstore init` makes one"
+        return table != NULL ? "; `htstore ls` lists what there is, `htstore init` makes tables"
                              : "; `htstore init` makes one";
     case HTSTORE_EBUSY:
         return (tool->command->takes & OPTIONS_TIMEOUT) != 0 && tool->timeout_ms == 0 && table == NULL
                    ? "; stop it, or rerun with --timeout=30"
                    : "";
+    case HTSTORE_ECORRUPT:
+        return tool->if_damaged != NULL ? tool->if_damaged : "";
     default:
         return "";
     }

@@ -4,7 +4,7 @@
 . "${0%/*}/lib.sh"
 
 commands=$("$HTSTORE" help | sed -n 's/^    \([a-z]*\)  *[a-z].*/\1/p')
-for command in init info ls get put del import export recover help version; do
+for command in init info ls get put del import export recover help version link dump restore checkpoint check; do
     echo "$commands" | grep -qx "$command" || fail "help does not list $command"
 done
 

@@ -32,6 +32,31 @@ expect 2 init S --key=string
 expect 2 recover S
 expect 2 del S t
 expect 2 del S t a --all
+expect 2 link S t
+expect 2 link S t alone
+expect 2 link S t m/
+expect 2 dump
+expect 2 dump S --level=20
+expect 2 dump S --format=tar
+expect 2 restore s.snap
+expect 2 restore s.snap R --verify=maybe
+expect 2 check
+expect 2 check S --level=deeper
+expect 2 check S -T x
+expect 2 checkpoint
+expect 2 checkpoint save
+expect 2 checkpoint nothing S
+says 'save, ls, rm, prune, verify or diff'
+expect 2 checkpoint rm S
+expect 2 checkpoint rm S one
+expect 2 checkpoint prune S
+expect 2 checkpoint prune S --keep-every=6
+expect 2 checkpoint prune S --keep-last=0
+expect 2 checkpoint ls S --keep-last=1
+says 'takes no --keep-last'
+expect 2 checkpoint ls S -n
+expect 2 checkpoint diff S 1
+expect 2 checkpoint save S extra
 
 # 3: not found
 expect 3 get S t nothing
@@ -42,10 +67,25 @@ expect 3 del S t nothing
 expect 3 import S t nothing.tsv
 expect 3 get S t --keys-from=nothing.txt
 expect 3 get S a/b x
-says 'no mappings'
+says 'there is no "a"'
+expect 3 get S t/b x
+says 'nothing below it'
+expect 3 ls S t/
+expect 2 get S 'a//b' x
+expect 2 get S /t x
+expect 2 get S 'a\q' x
+expect 2 get S ''
+expect 3 restore nothing R
+expect 3 check nothing
+expect 3 checkpoint diff S 7 8
+expect 3 checkpoint verify S 7
+expect 3 link S nothing m/k
+expect 3 checkpoint save S --root=nothing
 
 # 3, and nothing is created
-for arguments in 'info N' 'ls N' 'get N t a' 'put N t a 1' 'del N t a' 'export N t' 'import N t S.tsv' 'recover N -o M'; do
+for arguments in 'info N' 'ls N' 'get N t a' 'put N t a 1' 'del N t a' 'export N t' 'import N t S.tsv' 'recover N -o M' \
+    'link N t m/k' 'dump N -o M' 'check N' 'checkpoint save N' 'checkpoint ls N' 'checkpoint verify N' \
+    'checkpoint rm N 1' 'checkpoint prune N --keep-last=1' 'checkpoint diff N 1 2' 'restore N M'; do
     : >S.tsv
     # shellcheck disable=SC2086
     expect 3 $arguments
@@ -79,6 +119,7 @@ expect 7 put S t a 1 2
 expect 7 put S t 'a\q' 1
 expect 7 info o.tsv
 expect 7 get o.tsv t a
+expect 7 restore S R
 mkdir folder
 expect 7 info folder
 expect 7 init S half --key=float16 --value=int8
@@ -90,7 +131,7 @@ expect 10 import S t r.tsv --max-errors=1
 
 # 8: no space on the device of the output
 if test -c /dev/full; then
-    for arguments in 'export S t' 'get S t a' 'ls S' 'info S' 'help' 'version' 'help import'; do
+    for arguments in 'export S t' 'get S t a' 'ls S' 'info S' 'help' 'version' 'help import' 'dump S' 'check S' 'ls -R S'; do
         want=8
         status=0
         # shellcheck disable=SC2086
@@ -99,6 +140,8 @@ if test -c /dev/full; then
         says 'No space left'
     done
     expect 8 export S t -o /dev/full
+    expect 8 dump S -o /dev/full
+    test -c /dev/full || fail 'dump has replaced a device'
 fi
 
 # 1: an output that is closed
@@ -130,6 +173,15 @@ expect 6 del S t a
 expect 6 import S t r.tsv
 expect 6 recover S -o R
 test ! -e R || fail 'recover has left something'
+expect 6 link S t m/k
+expect 6 checkpoint save S
+expect 6 checkpoint rm S 1
+expect 6 checkpoint prune S --keep-last=1
+expect 0 dump S -o beside.snap
+expect 0 check S
+expect 0 checkpoint ls S
+expect 0 checkpoint diff S beside.snap S
+expect 0 ls -lR S
 expect 0 get S t a
 expect 0 info S
 expect 0 ls S

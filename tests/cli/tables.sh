@@ -62,7 +62,7 @@ expect 0 put S 'a\/b\\c' k 1
 expect 0 ls S
 prints 'a\/b\\c'
 expect 0 ls S 'a\/b\\c'
-expect 3 init S 'a/b' --key=string --value=int8
+expect 2 init S 'a/b' --key=string --value=int8
 expect 2 init S 'a\q' --key=string --value=int8
 expect 0 ls -l S words
 printf 'words\tstring -> int64\t0 rows' >want
