@@ -1,7 +1,7 @@
 #!/bin/sh
 # The demonstration: real data goes in, is looked up, comes out again unchanged, and survives killed processes.
 #
-#     HTSTORE=/path/to/htstore demo/demo.sh [--keep]
+#     HTSTORE=/path/to/htstore CHECKPOINT=/path/to/examples/checkpoint demo/demo.sh [--keep]
 #
 # It works in a new folder demo-data-XXXXXX of the current one, removed at the end unless --keep is given. Status 0: all of it
 # was as it should be; 1: something was not; 77: a file of the input is missing.
@@ -10,6 +10,7 @@ LC_ALL=C
 export LC_ALL
 here=${0%/*}
 : "${HTSTORE:=htstore}"
+: "${CHECKPOINT:=checkpoint}"
 words=${DEMO_WORDS:-/usr/share/dict/american-english-huge}
 weights=/usr/share/unicode/allkeys.txt
 zones=/usr/share/zoneinfo/zone1970.tab
@@ -141,6 +142,75 @@ heading "what the store holds"
 say "   data.mdb: $(store_number data_bytes) bytes, journal: $(store_number journal_bytes) bytes," \
     "the three inputs as TSV: $(cat "$data/words.tsv" "$data/weights.tsv" "$data/zones.tsv" | wc -c | tr -d ' ') bytes"
 
+heading "a mapping over the three tables; its entries are there for good"
+for table in words weights zones; do
+    "$HTSTORE" link -q "$store" "$table" "data/$table" || exit 1
+done
+"$HTSTORE" ls -R "$store" | sed 's/^/   /'
+overwrite() {
+    "$HTSTORE" link -q "$store" zones data/words
+    test $? = 4
+}
+check "an entry cannot be given to another table" overwrite
+
+heading "a checkpoint, saved while another thread of its process writes to the table log"
+saved=$("$CHECKPOINT" "$store" 200) || exit 1
+snapshot=${saved%% *}
+before=$(echo "$saved" | cut -d ' ' -f 2)
+after=$(echo "$saved" | cut -d ' ' -f 3)
+say "   $before batches were acknowledged when it began, $((after - before)) more while it was saved"
+"$HTSTORE" checkpoint ls "$store" | sed 's/^/   /'
+test -z "$(command -v zstd)" || check "stock zstd verifies it" zstd -q -t "$snapshot"
+timed "$HTSTORE" restore -q "$snapshot" "$data/restored"
+say "   restored into a new store, and verified, in $ms ms"
+n_log=$("$HTSTORE" ls --json "$data/restored" log | sed 's/.*"rows":\([0-9]*\).*/\1/')
+is_log_prefix() {
+    "$HTSTORE" export -q "$data/restored" log | cmp - "$data/log.expected"
+}
+perl -e 'print "$_\t$_\n" for 0 .. $ARGV[0] - 1' "$n_log" >"$data/log.expected"
+check "it holds whole batches only, all that were acknowledged before ($n_log rows)" \
+    test $((n_log % 100)) = 0 -a "$n_log" -ge $((before * 100)) -a "$n_log" -le $((after * 100 + 100))
+check "they are exactly the first $n_log rows that were written" is_log_prefix
+check "the restored store equals the checkpoint, row by row" \
+    "$HTSTORE" checkpoint diff --exit-code "$store" "$snapshot" "$data/restored"
+differs() {
+    "$HTSTORE" checkpoint diff --exit-code "$store" "$snapshot" "$store" >"$data/differences"
+    test $? = 10
+}
+check "the store itself has gone on since" differs
+sed 's/^/      /' "$data/differences"
+
+heading "the whole store: dump, restore, compare"
+timed "$HTSTORE" dump -q "$store" -o "$data/store.snap"
+say "   dump: $(wc -c <"$data/store.snap" | tr -d ' ') bytes in $ms ms; data.mdb has $(store_number data_bytes)"
+timed "$HTSTORE" restore -q "$data/store.snap" "$data/twin"
+say "   restore: $ms ms"
+check "the new store equals the old one" "$HTSTORE" checkpoint diff --exit-code "$store" "$store" "$data/twin"
+check "its mapping has the three tables" test "$("$HTSTORE" ls "$data/twin" data | wc -l | tr -d ' ')" = 3
+check "both are whole" "$HTSTORE" check --level=deep "$data/twin"
+
+heading "damage is found and named"
+# flip FILE OFFSET: change a byte
+flip() {
+    perl -e 'open F, "+<", $ARGV[0] or die; seek F, $ARGV[1], 0; read F, $b, 1; seek F, $ARGV[1], 0; print F chr(ord($b) ^ 1)' "$1" "$2"
+}
+# offset_of FILE TEXT: where it stands for the last time
+offset_of() {
+    perl -0777 -ne 'BEGIN { $t = shift } print rindex($_, $t)' "$2" "$1"
+}
+finds() {
+    "$HTSTORE" check "$1" >"$data/verdict"
+    test $? = 5 && grep -q "$2" "$data/verdict"
+}
+cp "$data/store.snap" "$data/damaged.snap"
+flip "$data/damaged.snap" $(($(wc -c <"$data/damaged.snap") / 2))
+check "in a copy of the snapshot" finds "$data/damaged.snap" "block [0-9]* of (root)"
+sed 's/^/      /' "$data/verdict"
+cp -r "$data/twin" "$data/damaged"
+flip "$data/damaged/data.mdb" "$(offset_of "$data/damaged/data.mdb" Europe/Berlin)"
+check "in a copy of the store: one letter of a key" finds "$data/damaged" "table zones"
+sed 's/^/      /' "$data/verdict"
+
 # kill_import TABLE MODE: start an import, kill it when a third is acknowledged. Another process has recorded the
 # acknowledgements, in a file outside of the store; $acknowledged is the last of them.
 kill_import() {
@@ -205,6 +275,7 @@ if test "$failures" != 0; then
 fi
 say "Shown: exports are the inputs, sorted, byte for byte, for strings, integers and floats. A process killed by SIGKILL in"
 say "the middle of an import loses no acknowledged row in any durability mode, and leaves at most one batch beyond them,"
-say "whole. Not shown: power cuts, which the modes differ in."
+say "whole. A checkpoint saved beside a writer is a state that the store once had, and restores to an equal store; one changed"
+say "byte is found. Not shown: power cuts, which the modes differ in."
 test "$keep" = no || say "the data is kept in $data"
 say "PASS"

@@ -203,8 +203,9 @@ static int list_names(int folder_fd, struct names *names)
     return rc;
 }
 
-static int check_checkpoints(struct check *c)
+static int check_checkpoints(struct hti_inspect *inspect, struct htstore_error *error)
 {
+    struct check *c = inspect->options->user;
     char folder[PATH_MAX], path[PATH_MAX];
     struct names names = { 0 };
     int fd, rc;
@@ -224,6 +225,7 @@ static int check_checkpoints(struct check *c)
         rc = hti_fail(c->error, rc, "%s: cannot be opened", folder);
     }
     release_names(&names);
+    (void)error; /* it is the one in the check */
     return rc == HTSTORE_ENOMEM ? hti_fail(c->error, rc, "no memory to check") : rc;
 }
 
@@ -256,14 +258,13 @@ static int check_store(struct check *c)
                                                  .lock_timeout_ms = c->options.lock_timeout_ms,
                                                  .finding = take_finding,
                                                  .progress = take_progress,
+                                                 .checkpoints = check_checkpoints,
                                                  .user = c };
     int rc = hti_inspect_run(c->path, &options, &report, c->error);
 
     if (rc < 0)
         return rc;
     take_report(c, &report);
-    if (c->options.level == HTSTORE_CHECK_DEEP)
-        return check_checkpoints(c);
     return 0;
 }
 
