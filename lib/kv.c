@@ -810,8 +810,13 @@ static int read_handle(struct hti_kv_read *read, uint64_t database, struct htsto
         return 1;
     if (read->database == database)
         return 0;
-    if (find_handle(read->kv, database, &read->dbi) != 0)
+    if (database == HTI_KV_NAMES) {
+        const int rc = mdb_dbi_open(read->txn, NULL, 0, &read->dbi);
+        if (rc != 0)
+            return fail(read->kv, rc, "read the list of databases", error);
+    } else if (find_handle(read->kv, database, &read->dbi) != 0) {
         return fail_full(read->kv, error);
+    }
     read->database = database;
     return 0;
 }

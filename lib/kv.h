@@ -20,6 +20,7 @@ struct hti_kv_read; /* a read transaction */
 struct hti_kv_cursor; /* walks a database in key order */
 
 #define HTI_KV_CATALOG (UINT64_MAX - 1) /* number of the catalogue's database; rows have numbers from 1, 0 is none */
+#define HTI_KV_NAMES UINT64_MAX /* for cursors: the keys are the names of all databases in the file */
 #define HTI_KV_MAX_KEY_SIZE 511
 
 struct hti_kv_bytes {

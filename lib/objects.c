@@ -205,6 +205,65 @@ int hti_objects_read(struct hti_kv_read *read, struct hti_objects *objects, stru
     return rc;
 }
 
+/* --- databases that nobody knows --- */
+
+static int compare_numbers(const void *a, const void *b)
+{
+    const uint64_t *x = a, *y = b;
+
+    return (*x > *y) - (*x < *y);
+}
+
+/* The databases that the catalogue names, in ascending order. NULL: no memory. */
+static uint64_t *list_known(const struct hti_objects *objects, size_t *n)
+{
+    uint64_t *known = hti_mem_alloc_array(objects->n_totals + objects->n_garbage + 1, sizeof *known);
+
+    if (!known)
+        return NULL;
+    *n = 0;
+    known[(*n)++] = HTI_KV_CATALOG;
+    for (size_t i = 0; i < objects->n_totals; i++)
+        known[(*n)++] = objects->totals[i].database;
+    for (size_t i = 0; i < objects->n_garbage; i++)
+        known[(*n)++] = objects->garbage[i];
+    qsort(known, *n, sizeof *known, compare_numbers);
+    return known;
+}
+
+static int add_stray(struct hti_objects *objects, uint64_t database, struct htstore_error *error)
+{
+    uint64_t *more = hti_mem_realloc_array(objects->garbage, objects->n_garbage + 1, sizeof *more);
+
+    if (!more)
+        return no_memory(error);
+    objects->garbage = more;
+    more[objects->n_garbage++] = database;
+    if (objects->store.next_id <= database)
+        objects->store.next_id = database + 1;
+    return 0;
+}
+
+int hti_objects_add_strays(struct hti_kv_read *read, struct hti_objects *objects, struct htstore_error *error)
+{
+    struct hti_kv_cursor *cursor;
+    struct hti_kv_bytes name, value;
+    uint64_t number, *known;
+    size_t n = 0;
+    int rc = hti_kv_cursor_open(read, HTI_KV_NAMES, &cursor, error);
+
+    if (rc != 0)
+        return rc;
+    known = list_known(objects, &n);
+    rc = known ? 0 : no_memory(error);
+    while (rc == 0 && (rc = hti_kv_cursor_next(cursor, &name, &value, error)) == 0)
+        if (hti_kv_parse_name(name, &number) && !bsearch(&number, known, n, sizeof number, compare_numbers))
+            rc = add_stray(objects, number, error);
+    hti_kv_cursor_close(cursor);
+    hti_mem_free(known);
+    return rc == 1 ? 0 : rc;
+}
+
 void hti_objects_release(struct hti_objects *objects)
 {
     for (size_t i = 0; i < objects->n_records; i++)

@@ -18,6 +18,11 @@ struct hti_objects {
 
 /* HTSTORE_ECORRUPT (a damaged record; an object without totals; an entry too many or too few), HTSTORE_EVERSION, HTSTORE_EFORMAT, HTSTORE_EIO, HTSTORE_ENOMEM. */
 int hti_objects_read(struct hti_kv_read *read, struct hti_objects *objects, struct htstore_error *error);
+/*
+ * Add to the garbage the databases in the file that the catalogue knows nothing of: they were made, empty, for a transaction
+ * that a crash prevented. Their numbers are not given again. Results as above.
+ */
+int hti_objects_add_strays(struct hti_kv_read *read, struct hti_objects *objects, struct htstore_error *error);
 void hti_objects_release(struct hti_objects *objects);
 /*
  * Make and update the store's objects: totals, row counts, flags and entries are those of `objects`; objects that it lacks

@@ -212,9 +212,13 @@ static int read_catalog(struct htstore *store, struct htstore_error *error)
     if (rc != 0)
         return rc;
     rc = hti_objects_read(read, &objects, error);
+    if (rc == 0)
+        rc = hti_objects_add_strays(read, &objects, error);
     hti_kv_read_end(read);
-    if (rc != 0)
+    if (rc != 0) {
+        hti_objects_release(&objects);
         return rc;
+    }
     store->record = objects.store;
     memcpy(store->store_id, objects.store.store_id, sizeof store->store_id);
     rc = hti_objects_install(store, &objects, error);

@@ -430,8 +430,8 @@ static int check_slice(const struct hti_core *core, int64_t begin, const struct 
     if (rc != 0)
         return rc;
     if (begin < 0 || n < 0 || begin > all->dim[0] || n > all->dim[0] - begin)
-        return hti_fail(error, HTSTORE_ESHAPE, "the slice [%lld, %lld) is not within the first dimension, %lld",
-                        (long long)begin, (long long)begin + n, (long long)all->dim[0]);
+        return hti_fail(error, HTSTORE_ESHAPE, "a slice of %lld at %lld is not within the first dimension, %lld",
+                        (long long)n, (long long)begin, (long long)all->dim[0]);
     shape = slice_shape(core, 1);
     per_index = hti_shape_count(&shape);
     init_span(span, core, (uint64_t)begin * per_index, (uint64_t)(begin + n) * per_index);
