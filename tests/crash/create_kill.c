@@ -1,6 +1,6 @@
 /*
  * create_kill: kills the creation of a store at every system call, and other steps (recovery, writes, flush, close,
- * making and dropping a table) at many of theirs: afterwards the state is the one before or the one after.
+ * making and dropping a table, those of a manager of checkpoints) at many of theirs: afterwards the state is the one before or the one after.
  *
  *     create_kill [--points=N] [STEP]...      N kills of each step but creation, at most; 0: at every system call
  *
@@ -22,8 +22,8 @@
 #include <unistd.h>
 
 #include "folder.h"
-#include "oracle_store.h"
 #include "segment.h"
+#include "steps.h"
 
 #define SEED 20 /* tables in memory; 21: not */
 #define SHORT_POINTS 25
@@ -50,13 +50,23 @@ static uint64_t seed;
 
 /* ---- in children ---- */
 
+struct oracle_store *opened_store(void)
+{
+    return &s;
+}
+
+bool was_done(void)
+{
+    return report->done;
+}
+
 static void give_up(const char *what)
 {
     (void)fprintf(stderr, "create_kill: %s: %s\n", what, s.error.message);
     _exit(ORACLE_OPENFAIL);
 }
 
-static void must(int rc, const char *what)
+void must(int rc, const char *what)
 {
     if (rc != 0)
         give_up(what);
@@ -69,13 +79,13 @@ static struct htstore_options options(uint32_t flags)
     return o;
 }
 
-static void open_store(uint32_t flags)
+void open_store(uint32_t flags)
 {
     const struct htstore_options o = options(flags);
     must(oracle_open(&s, store_path, &o), "open");
 }
 
-static void write_batches(uint64_t n, uint32_t durability)
+void write_batches(uint64_t n, uint32_t durability)
 {
     for (; n > 0; n--) {
         must(oracle_write(&s, &oracle, durability), "write");
@@ -84,14 +94,14 @@ static void write_batches(uint64_t n, uint32_t durability)
 }
 
 /* From here on every system call of this thread is a point. */
-static void begin(void)
+void begin(void)
 {
     if (ptrace(PTRACE_TRACEME, 0, NULL, NULL) != 0)
         _exit(SKIPPED);
     raise(SIGSTOP);
 }
 
-static void end(int rc, const char *what)
+void end(int rc, const char *what)
 {
     must(rc, what);
     report->done = true;
@@ -246,7 +256,7 @@ static void do_drop_table(void)
 
 /* ---- checks after a kill, also in children: a verdict is their exit status ---- */
 
-static void condemn(enum oracle_verdict verdict, const char *why)
+void condemn(enum oracle_verdict verdict, const char *why)
 {
     (void)fprintf(stderr, "create_kill: %s: %s\n", oracle_verdict_name(verdict), why);
     _exit((int)verdict);
@@ -303,7 +313,7 @@ static void check_created(void)
 }
 
 /* `spare`: one batch more than acknowledged may be there. */
-static void check_contents(bool spare)
+void check_contents(bool spare)
 {
     const struct htstore_options o = options(0);
     const uint64_t position = report->position;
@@ -361,14 +371,6 @@ static void check_dropped_table(void)
     must(oracle_close(&s), "close");
     check_contents(false);
 }
-
-struct step {
-    const char *name;
-    void (*prepare)(void);
-    void (*act)(void);
-    void (*check)(void);
-    bool everywhere; /* kill at each call, however many there are */
-};
 
 static const struct step steps[] = {
     { "create", prepare_nothing, do_create, check_created, true },
@@ -526,17 +528,17 @@ static int sweep(const struct step *step, unsigned points)
     return EXIT_SUCCESS;
 }
 
-static int sweep_steps(unsigned points, char **names, int n_names)
+static int sweep_table(const struct step *table, size_t n, unsigned points, char **names, int n_names)
 {
     int result = EXIT_SUCCESS;
 
-    for (size_t i = 0; i < N_STEPS && result == EXIT_SUCCESS; i++) {
+    for (size_t i = 0; i < n && result == EXIT_SUCCESS; i++) {
         bool wanted = n_names == 0;
         for (int k = 0; k < n_names; k++)
-            wanted = wanted || strcmp(names[k], steps[i].name) == 0;
+            wanted = wanted || strcmp(names[k], table[i].name) == 0;
         for (seed = SEED; wanted && result == EXIT_SUCCESS && seed < SEED + 2; seed++)
-            if (seed == SEED || !steps[i].everywhere)
-                result = sweep(&steps[i], points);
+            if (seed == SEED || !table[i].everywhere)
+                result = sweep(&table[i], points);
     }
     return result;
 }
@@ -558,7 +560,9 @@ int main(int argc, char **argv)
     (void)snprintf(root, sizeof root, "%.4000s", base);
     (void)snprintf(base, sizeof base, "%s/base", root);
     (void)snprintf(work, sizeof work, "%s/work", root);
-    result = sweep_steps(points, argv + optind, argc - optind);
+    result = sweep_table(steps, N_STEPS, points, argv + optind, argc - optind);
+    if (result == EXIT_SUCCESS)
+        result = sweep_table(manager_steps, n_manager_steps, points, argv + optind, argc - optind);
     if (result == SKIPPED)
         puts("SKIP: children cannot be traced here");
     if (result != EXIT_FAILURE && !folder_remove(root))
