@@ -323,19 +323,29 @@ static int write_snapshot(struct htstore_checkpoint *checkpoint, int fd, const c
     return rc;
 }
 
-/* Data before its name, the name before the call says so. */
-static int publish(const struct hti_save_target *target, const char *temporary, int fd, const char *path,
+/* The name before the call says so. */
+static int publish(const struct hti_save_target *target, const char *temporary, const char *path,
                    struct htstore_error *error)
 {
-    int err = hti_file_sync(fd);
+    int err;
 
-    if (err == 0 && target->replace)
+    if (target->replace)
         err = renameat(target->folder_fd, temporary, target->folder_fd, target->name) == 0 ? 0 : errno;
-    else if (err == 0)
+    else
         err = hti_file_rename_new(target->folder_fd, temporary, target->folder_fd, target->name);
     if (err == 0 && (err = hti_file_sync(target->folder_fd)) != 0 && !target->replace)
         unlinkat(target->folder_fd, target->name, 0); /* a call that failed has made nothing */
     return err ? hti_file_fail(error, err, path, "cannot put the snapshot into place") : 0;
+}
+
+/* Data before its name; a close may tell of an error, too. */
+static int finish_file(int fd, const char *path, int rc, struct htstore_error *error)
+{
+    int err = rc == 0 ? hti_file_sync(fd) : 0;
+
+    if (close(fd) != 0 && err == 0)
+        err = errno;
+    return rc == 0 && err != 0 ? hti_file_fail(error, err, path, "cannot sync the snapshot") : rc;
 }
 
 static int make_file(struct htstore_checkpoint *checkpoint, struct hti_save_target *target, const char *temporary,
@@ -352,11 +362,9 @@ static int make_file(struct htstore_checkpoint *checkpoint, struct hti_save_targ
     rc = hti_file_open(target->folder_fd, temporary, O_RDWR | O_CREAT | O_EXCL, path, &fd, error);
     if (rc != 0)
         return rc;
-    rc = write_snapshot(checkpoint, fd, path, options, counter, &target->lsn, error);
+    rc = finish_file(fd, path, write_snapshot(checkpoint, fd, path, options, counter, &target->lsn, error), error);
     if (rc == 0)
-        rc = publish(target, temporary, fd, path, error);
-    if (close(fd) != 0 && rc == 0)
-        rc = hti_file_fail(error, errno, path, "cannot close the snapshot");
+        rc = publish(target, temporary, path, error);
     if (rc != 0)
         unlinkat(target->folder_fd, temporary, 0);
     return rc;

@@ -2009,7 +2009,8 @@ HTSTORE_API int htstore_manager_list(struct htstore_manager *manager, struct hts
  * @param manager  [in]  open manager
  * @param number   [in]  its number
  * @param error    [out] may be NULL
- * @return 0, or HTSTORE_ENOTFOUND (none of that number is listed), HTSTORE_EIO, HTSTORE_ENOSPC
+ * @return 0, or HTSTORE_ENOTFOUND (none of that number is listed), HTSTORE_EREADONLY, HTSTORE_EIO, HTSTORE_ENOSPC, HTSTORE_ENOMEM. If the file
+ *         cannot be deleted now it has left the list all the same, and is deleted later
  * @par Threads
  * Any number at once; they take turns.
  * @since 0.1
@@ -2021,7 +2022,8 @@ HTSTORE_API int htstore_manager_remove(struct htstore_manager *manager, int64_t 
  *
  * @param manager  [in]  open manager
  * @param error    [out] may be NULL
- * @return 0, or HTSTORE_EIO, HTSTORE_ENOSPC, HTSTORE_ENOMEM
+ * @return 0, or HTSTORE_ECORRUPT (the newest that would stay is damaged: nothing is deleted), HTSTORE_EREADONLY, HTSTORE_EIO,
+ *         HTSTORE_ENOSPC, HTSTORE_ENOMEM
  * @par Threads
  * Any number at once; they take turns.
  * @since 0.1

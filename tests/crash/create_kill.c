@@ -1,6 +1,6 @@
 /*
  * create_kill: kills the creation of a store at every system call, and other steps (recovery, writes, flush, close,
- * making and dropping a table) at many of theirs (strike.h): afterwards the state is the one before or the one after.
+ * making and dropping a table, those of a manager) at many of theirs (strike.h): afterwards the state is the one before or the one after.
  *
  *     create_kill [--points=N] [STEP]...      N kills of each step but creation, at most; 0: at every system call
  */
@@ -12,7 +12,7 @@
 #include "folder.h"
 #include "oracle_store.h"
 #include "segment.h"
-#include "strike.h"
+#include "steps.h"
 
 #define N_BATCHES 40 /* in the store before a step */
 #define N_UNFLUSHED 12 /* written before a step that flushes */
@@ -25,7 +25,12 @@ static struct oracle_store s;
 
 /* ---- in children ---- */
 
-static void must(int rc, const char *what)
+struct oracle_store *opened_store(void)
+{
+    return &s;
+}
+
+void must(int rc, const char *what)
 {
     strike_must(rc, what, s.error.message);
 }
@@ -42,13 +47,13 @@ static struct htstore_options options(uint32_t flags)
     return o;
 }
 
-static void open_store(uint32_t flags)
+void open_store(uint32_t flags)
 {
     const struct htstore_options o = options(flags);
     must(oracle_open(&s, strike_path, &o), "open");
 }
 
-static void write_batches(uint64_t n, uint32_t durability)
+void write_batches(uint64_t n, uint32_t durability)
 {
     for (; n > 0; n--) {
         must(oracle_write(&s, &oracle, durability), "write");
@@ -56,7 +61,7 @@ static void write_batches(uint64_t n, uint32_t durability)
     }
 }
 
-static void end(int rc, const char *what)
+void end(int rc, const char *what)
 {
     must(rc, what);
     strike_end();
@@ -261,7 +266,7 @@ static void check_created(void)
 }
 
 /* `spare`: one batch more than acknowledged may be there. */
-static void check_contents(bool spare)
+void check_contents(bool spare)
 {
     const struct htstore_options o = options(0);
     const uint64_t position = strike_report->position;
@@ -340,5 +345,12 @@ static void begin(void)
 
 int main(int argc, char **argv)
 {
-    return strike_main(argc, argv, steps, N_STEPS, begin);
+    struct strike_step all[N_STEPS + 8];
+    size_t n = 0;
+
+    for (size_t i = 0; i < N_STEPS; i++)
+        all[n++] = steps[i];
+    for (size_t i = 0; i < n_manager_steps && n < sizeof all / sizeof *all; i++)
+        all[n++] = manager_steps[i];
+    return strike_main(argc, argv, all, n, begin);
 }
