@@ -282,7 +282,8 @@ START_TEST(wrong_values_are_refused)
         REFUSED(read_any(v, slice, &none), HTSTORE_EINVAL, "data");
         REFUSED(read_any(v, slice, NULL), HTSTORE_EINVAL, "NULL");
     }
-    REFUSED(htstore_variable_assign_slice(v, 1, &value, &api.error), HTSTORE_ESHAPE, "a slice of 3 at 1 is not within the first dimension, 3");
+    REFUSED(htstore_variable_assign_slice(v, 1, &value, &api.error), HTSTORE_ESHAPE,
+            "a slice of 3 at 1 is not within the first dimension, 3");
     REFUSED(htstore_variable_assign_slice(v, -1, &value, &api.error), HTSTORE_ESHAPE, "a slice of 3 at -1 ");
     REFUSED(htstore_variable_assign_slice(v, INT64_MAX, &value, &api.error), HTSTORE_ESHAPE, "");
     REFUSED(htstore_variable_read_slice(v, 4, &out, &api.error), HTSTORE_ESHAPE, "");
