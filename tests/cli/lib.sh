@@ -3,6 +3,10 @@
 # shellcheck shell=sh
 set -u
 : "${HTSTORE:?the program under test}"
+# Signals that were ignored when the tests were started, in the background for instance, stay ignored for good in a shell
+if test -z "${default_signals-}" && env --default-signal=INT true 2>/dev/null; then
+    default_signals=yes exec env --default-signal=HUP,INT,TERM,PIPE sh "$0" "$@"
+fi
 work=$(mktemp -d "${TMPDIR:-/tmp}/htstore-cli-XXXXXX") || exit 99
 background=
 clean_up() {
