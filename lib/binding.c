@@ -15,6 +15,63 @@ static int no_memory(struct htstore_error *error)
     return hti_fail(error, HTSTORE_ENOMEM, "no memory for a restore");
 }
 
+/* Edges the other way round: those that lead to node i are list[first[i]] to list[first[i + 1] - 1]. */
+static void turn_edges(const struct hti_snap_graph *saved, uint64_t *first, uint32_t *list)
+{
+    memset(first, 0, ((size_t)saved->n_nodes + 2) * sizeof *first);
+    for (uint64_t e = 0; e < saved->n_edges; e++)
+        first[saved->edges[e].child + 2]++;
+    for (uint32_t i = 0; i < saved->n_nodes; i++)
+        first[i + 2] += first[i + 1];
+    for (uint32_t i = 0; i < saved->n_nodes; i++)
+        for (uint32_t k = 0; k < saved->nodes[i].n_edges; k++)
+            list[first[saved->edges[saved->nodes[i].first_edge + k].child + 1]++] = i;
+}
+
+/* From the nodes with contents up along all edges. */
+static int find_contents(struct hti_binding *binding)
+{
+    const struct hti_snap_graph *saved = binding->saved;
+    uint64_t *first = hti_mem_alloc_array((size_t)saved->n_nodes + 2, sizeof *first);
+    uint32_t *list = hti_mem_alloc_array((size_t)saved->n_edges + 1, sizeof *list);
+    uint32_t *stack = hti_mem_alloc_array(saved->n_nodes, sizeof *stack);
+    const bool failed = !first || !list || !stack;
+    size_t n = 0;
+
+    if (!failed)
+        turn_edges(saved, first, list);
+    for (uint32_t i = 0; !failed && i < saved->n_nodes; i++) {
+        binding->has_contents[i] = (saved->nodes[i].flags & HTI_SNAP_HAS_CONTENTS) != 0;
+        if (binding->has_contents[i])
+            stack[n++] = i;
+    }
+    while (n > 0) {
+        const uint32_t node = stack[--n];
+        for (uint64_t k = first[node]; k < first[node + 1]; k++) {
+            if (!binding->has_contents[list[k]])
+                stack[n++] = list[k];
+            binding->has_contents[list[k]] = 1;
+        }
+    }
+    hti_mem_free(first);
+    hti_mem_free(list);
+    hti_mem_free(stack);
+    return failed ? HTSTORE_ENOMEM : 0;
+}
+
+static int allocate(struct hti_binding *binding)
+{
+    const uint32_t n = binding->saved->n_nodes;
+
+    binding->n_slots = 2;
+    while (binding->n_slots < 2 * (uint64_t)n)
+        binding->n_slots *= 2;
+    binding->bound = hti_mem_zalloc_array(n, sizeof *binding->bound);
+    binding->has_contents = hti_mem_zalloc_array(n, 1);
+    binding->supplied = hti_mem_zalloc_array((size_t)binding->n_slots, sizeof *binding->supplied);
+    return binding->bound && binding->has_contents && binding->supplied ? 0 : HTSTORE_ENOMEM;
+}
+
 int hti_binding_init(struct hti_binding *binding, struct htstore *store, const struct hti_snap_graph *saved,
                      uint32_t counter_node, struct htstore_error *error)
 {
@@ -22,28 +79,35 @@ int hti_binding_init(struct hti_binding *binding, struct htstore *store, const s
     binding->store = store;
     binding->saved = saved;
     binding->counter_node = counter_node;
-    binding->bound = hti_mem_zalloc_array(saved->n_nodes, sizeof *binding->bound);
-    return binding->bound ? 0 : no_memory(error);
+    if (allocate(binding) == 0 && find_contents(binding) == 0)
+        return 0;
+    hti_binding_release(binding);
+    return no_memory(error);
 }
 
 void hti_binding_release(struct hti_binding *binding)
 {
     hti_mem_free(binding->bound);
+    hti_mem_free(binding->has_contents);
+    hti_mem_free(binding->supplied);
     hti_mem_free(binding->missing);
     memset(binding, 0, sizeof *binding);
 }
 
 int hti_binding_copy(const struct hti_binding *binding, struct hti_binding *copy, struct htstore_error *error)
 {
+    const uint32_t n = binding->saved->n_nodes;
+
     *copy = *binding;
-    copy->bound = hti_mem_alloc_array(binding->saved->n_nodes, sizeof *copy->bound);
     copy->missing = hti_mem_alloc_array(binding->n_missing + 1, sizeof *copy->missing);
     copy->max_missing = binding->n_missing + 1;
-    if (!copy->bound || !copy->missing) {
+    if (allocate(copy) != 0 || !copy->missing) {
         hti_binding_release(copy);
         return no_memory(error);
     }
-    memcpy(copy->bound, binding->bound, binding->saved->n_nodes * sizeof *copy->bound);
+    memcpy(copy->bound, binding->bound, n * sizeof *copy->bound);
+    memcpy(copy->has_contents, binding->has_contents, n);
+    memcpy(copy->supplied, binding->supplied, (size_t)binding->n_slots * sizeof *copy->supplied);
     if (binding->n_missing > 0)
         memcpy(copy->missing, binding->missing, binding->n_missing * sizeof *copy->missing);
     return 0;
@@ -96,12 +160,17 @@ static int refuse(const struct hti_binding *binding, uint32_t number, const stru
                     label, a, b);
 }
 
-static bool is_supplied(const struct hti_binding *binding, uint64_t id)
+/* Note that an object is supplied; false if it was already. There are twice as many slots as saved objects. */
+static bool supply(struct hti_binding *binding, uint64_t id)
 {
-    for (uint32_t i = 0; i < binding->saved->n_nodes; i++)
-        if (binding->bound[i].id == id && binding->bound[i].supplies)
-            return true;
-    return false;
+    uint64_t at = id * UINT64_C(0x9E3779B97F4A7C15) & (binding->n_slots - 1);
+
+    while (binding->supplied[at] != 0 && binding->supplied[at] != id)
+        at = (at + 1) & (binding->n_slots - 1);
+    if (binding->supplied[at] == id)
+        return false;
+    binding->supplied[at] = id;
+    return true;
 }
 
 static void decide_contents(struct hti_binding *binding, uint32_t number, const struct hti_core *core)
@@ -110,7 +179,7 @@ static void decide_contents(struct hti_binding *binding, uint32_t number, const 
 
     if (!(binding->saved->nodes[number].flags & HTI_SNAP_HAS_CONTENTS))
         return;
-    if ((core->record.flags & HTSTORE_NO_CHECKPOINT) || is_supplied(binding, core->record.id))
+    if ((core->record.flags & HTSTORE_NO_CHECKPOINT) || !supply(binding, core->record.id))
         bound->unused = true;
     else
         bound->supplies = true;
@@ -150,46 +219,13 @@ struct walk {
     struct htstore_error *error;
 };
 
-/* Has the saved node, or anything below it, contents? Cycles are cut by `seen`. */
-static bool has_contents(const struct hti_snap_graph *saved, uint32_t node, uint8_t *seen, uint32_t *stack)
-{
-    size_t n = 0;
-
-    memset(seen, 0, saved->n_nodes);
-    stack[n++] = node;
-    seen[node] = 1;
-    while (n > 0) {
-        const struct hti_snap_node *at = &saved->nodes[stack[--n]];
-        const struct hti_snap_edge *edges = saved->edges + at->first_edge;
-        if (at->flags & HTI_SNAP_HAS_CONTENTS)
-            return true;
-        for (uint32_t i = 0; i < at->n_edges; i++) {
-            if (!seen[edges[i].child])
-                stack[n++] = edges[i].child;
-            seen[edges[i].child] = 1;
-        }
-    }
-    return false;
-}
-
 static int note_missing(struct walk *w, const struct step *step, uint64_t edge)
 {
     struct hti_binding *b = w->binding;
     const uint32_t node = b->saved->edges[edge].child;
-    uint8_t *seen = hti_mem_alloc(b->saved->n_nodes);
-    uint32_t *stack = hti_mem_alloc_array(b->saved->n_nodes, sizeof *stack);
-    bool wanted;
     struct hti_missing *more;
 
-    if (!seen || !stack) {
-        hti_mem_free(seen);
-        hti_mem_free(stack);
-        return no_memory(w->error);
-    }
-    wanted = has_contents(b->saved, node, seen, stack);
-    hti_mem_free(seen);
-    hti_mem_free(stack);
-    if (!wanted || (!step->core && !b->root_is_names))
+    if (!b->has_contents[node] || (!step->core && !b->root_is_names))
         return 0; /* nothing to wait for, or a list that nothing can be added to */
     if (b->n_missing == b->max_missing) {
         more = hti_mem_realloc_array(b->missing, b->max_missing * 2 + 16, sizeof *more);

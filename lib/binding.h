@@ -28,6 +28,9 @@ struct hti_binding {
     uint64_t number; /* of the restore: later ones have higher numbers */
     uint32_t counter_node; /* the save counter, which is bound to nothing; HTI_GRAPH_NONE */
     struct hti_bound *bound; /* by saved node */
+    uint8_t *has_contents; /* by saved node: it, or anything below it, has some */
+    uint64_t *supplied; /* ids of live objects whose contents come from a saved one: a table of hashes, 0 = free */
+    uint64_t n_slots; /* of it: a power of two */
     bool root_is_names;
     uint64_t n_inconsistent; /* saved objects that were reached by paths to two live ones */
     struct hti_missing *missing;

@@ -29,6 +29,7 @@ struct side {
     bool has_instant;
     const struct hti_snap_graph *graph;
     uint32_t counter_node;
+    const char **paths; /* by node; NULL: the save counter's */
     struct named_node *nodes; /* by path, without the save counter */
     size_t n_nodes;
 };
@@ -110,7 +111,8 @@ static const char *path_of(struct diff *d, const struct hti_snap_graph *graph, u
 static int name_nodes(struct diff *d, struct side *side)
 {
     side->nodes = hti_mem_alloc_array(side->graph->n_nodes, sizeof *side->nodes);
-    if (!side->nodes)
+    side->paths = hti_mem_zalloc_array(side->graph->n_nodes, sizeof(const char *));
+    if (!side->nodes || !side->paths)
         return no_memory(d);
     for (uint32_t i = 0; i < side->graph->n_nodes; i++) {
         if (i == side->counter_node)
@@ -118,6 +120,7 @@ static int name_nodes(struct diff *d, struct side *side)
         const char *path = path_of(d, side->graph, i);
         if (!path)
             return no_memory(d);
+        side->paths[i] = path;
         side->nodes[side->n_nodes++] = (struct named_node){ path, i };
     }
     qsort(side->nodes, side->n_nodes, sizeof *side->nodes, compare_paths);
@@ -146,6 +149,7 @@ static void close_side(struct side *side)
     if (side->fd >= 0)
         close(side->fd);
     hti_mem_free(side->nodes);
+    hti_mem_free((void *)side->paths);
 }
 
 static int open_rows(struct diff *d, struct side *side, uint32_t node, struct hti_rowsource **source)
@@ -217,14 +221,6 @@ static int compare_rows(struct diff *d, uint32_t a, uint32_t b, struct htstore_d
 
 /* --- entries of mappings --- */
 
-static const struct named_node *find_named(const struct side *side, uint32_t node)
-{
-    for (size_t i = 0; i < side->n_nodes; i++)
-        if (side->nodes[i].node == node)
-            return &side->nodes[i];
-    return NULL;
-}
-
 static const struct hti_snap_edge *find_edge(const struct side *side, uint32_t node, const struct side *other,
                                              const struct hti_snap_edge *edge)
 {
@@ -248,9 +244,9 @@ static void count_entries(const struct side *from, uint32_t node, const struct s
         if (edges[i].child == from->counter_node)
             continue;
         const struct hti_snap_edge *twin = find_edge(to, other, from, &edges[i]);
-        const struct named_node *x = find_named(from, edges[i].child), *y = twin ? find_named(to, twin->child) : NULL;
+        const char *there = twin ? to->paths[twin->child] : NULL;
         *n_missing += !twin;
-        *n_elsewhere += twin && (!y || strcmp(x->path, y->path) != 0);
+        *n_elsewhere += twin && (!there || strcmp(from->paths[edges[i].child], there) != 0);
     }
 }
 
