@@ -305,21 +305,19 @@ static int open_instant(struct htstore_checkpoint *checkpoint, const struct htst
     return rc;
 }
 
+/* With save_mutex, as everything that makes a file: two saves must share neither a number nor a temporary name. */
 static int write_snapshot(struct htstore_checkpoint *checkpoint, int fd, const char *path,
                           const struct htstore_snapshot_options *options, const int64_t *counter, uint64_t *lsn,
                           struct htstore_error *error)
 {
     struct hti_instant instant;
-    int rc;
+    int rc = open_instant(checkpoint, options, counter, &instant, error);
 
-    pthread_mutex_lock(&checkpoint->store->save_mutex);
-    rc = open_instant(checkpoint, options, counter, &instant, error);
     if (rc == 0) {
         rc = hti_save_write(&instant, fd, path, options, error);
         *lsn = instant.lsn;
         hti_instant_close(&instant);
     }
-    pthread_mutex_unlock(&checkpoint->store->save_mutex);
     return rc;
 }
 
@@ -370,8 +368,8 @@ static int make_file(struct htstore_checkpoint *checkpoint, struct hti_save_targ
     return rc;
 }
 
-int hti_checkpoint_save_in(struct htstore_checkpoint *checkpoint, struct hti_save_target *target,
-                           const struct htstore_snapshot_options *options, struct htstore_error *error)
+static int save_in(struct htstore_checkpoint *checkpoint, struct hti_save_target *target,
+                   const struct htstore_snapshot_options *options, struct htstore_error *error)
 {
     struct htstore_snapshot_options complete;
     char temporary[NAME_MAX + 1];
@@ -384,6 +382,17 @@ int hti_checkpoint_save_in(struct htstore_checkpoint *checkpoint, struct hti_sav
     rc = make_file(checkpoint, target, temporary, &complete, error);
     if (rc == 0 && target->counter >= 0)
         hti_checkpoint_set_counter(checkpoint, target->counter);
+    return rc;
+}
+
+int hti_checkpoint_save_in(struct htstore_checkpoint *checkpoint, struct hti_save_target *target,
+                           const struct htstore_snapshot_options *options, struct htstore_error *error)
+{
+    int rc;
+
+    pthread_mutex_lock(&checkpoint->store->save_mutex);
+    rc = save_in(checkpoint, target, options, error);
+    pthread_mutex_unlock(&checkpoint->store->save_mutex);
     return rc;
 }
 
@@ -400,7 +409,7 @@ static int save_at(struct htstore_checkpoint *checkpoint, const char *path, int6
     target.name = name;
     rc = hti_folder_open(AT_FDCWD, folder, folder, &target.folder_fd, error);
     if (rc == 0) {
-        rc = hti_checkpoint_save_in(checkpoint, &target, options, error);
+        rc = save_in(checkpoint, &target, options, error);
         close(target.folder_fd);
     }
     hti_mem_free(folder);
@@ -440,19 +449,25 @@ int htstore_checkpoint_save(struct htstore_checkpoint *checkpoint, const char *p
         return rc;
     if (!prefix || !*prefix || (path && !hti_arena_is_valid(arena)))
         return hti_fail(error, HTSTORE_EINVAL, "the prefix is NULL or empty, or the arena is NULL");
-    return save_numbered(checkpoint, prefix, options, arena, path, error);
+    pthread_mutex_lock(&checkpoint->store->save_mutex);
+    rc = save_numbered(checkpoint, prefix, options, arena, path, error);
+    pthread_mutex_unlock(&checkpoint->store->save_mutex);
+    return rc;
 }
 
 int htstore_checkpoint_write(struct htstore_checkpoint *checkpoint, const char *path,
                              const struct htstore_snapshot_options *options, struct htstore_error *error)
 {
-    const int rc = hti_checkpoint_check(checkpoint, error);
+    int rc = hti_checkpoint_check(checkpoint, error);
 
     if (rc != 0)
         return rc;
     if (!path || !*path)
         return hti_fail(error, HTSTORE_EINVAL, "the path is NULL or empty");
-    return save_at(checkpoint, path, -1, options, error);
+    pthread_mutex_lock(&checkpoint->store->save_mutex);
+    rc = save_at(checkpoint, path, -1, options, error);
+    pthread_mutex_unlock(&checkpoint->store->save_mutex);
+    return rc;
 }
 
 int htstore_checkpoint_write_fd(struct htstore_checkpoint *checkpoint, int fd,
@@ -464,5 +479,10 @@ int htstore_checkpoint_write_fd(struct htstore_checkpoint *checkpoint, int fd,
 
     if (rc == 0)
         rc = hti_save_options(options, SAVE_FLAGS, &complete, error);
-    return rc ? rc : write_snapshot(checkpoint, fd, "(stream)", &complete, NULL, &lsn, error);
+    if (rc != 0)
+        return rc;
+    pthread_mutex_lock(&checkpoint->store->save_mutex);
+    rc = write_snapshot(checkpoint, fd, "(stream)", &complete, NULL, &lsn, error);
+    pthread_mutex_unlock(&checkpoint->store->save_mutex);
+    return rc;
 }

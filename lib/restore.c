@@ -60,8 +60,8 @@ static void release_loader(struct loader *l)
     memset(l, 0, sizeof *l);
 }
 
-/* What the binding says is to be loaded and is not yet. */
-static int init_loader(struct loader *l, const struct hti_binding *binding, bool takes_lock,
+/* What the binding says is to be loaded. `before` (NULL: nothing): what it said already, which others load. */
+static int init_loader(struct loader *l, const struct hti_binding *binding, const struct hti_binding *before,
                        struct htstore_error *error)
 {
     const struct hti_snap_graph *saved = binding->saved;
@@ -70,11 +70,11 @@ static int init_loader(struct loader *l, const struct hti_binding *binding, bool
     memset(l, 0, sizeof *l);
     l->store = binding->store;
     l->saved = saved;
-    l->takes_lock = takes_lock;
+    l->takes_lock = before == NULL;
     l->counter_node = HTI_GRAPH_NONE;
     l->ids = hti_mem_zalloc_array(saved->n_nodes, sizeof *l->ids);
     for (uint32_t i = 0; l->ids && i < saved->n_nodes; i++) {
-        if (binding->bound[i].supplies && !binding->bound[i].loaded) {
+        if (binding->bound[i].supplies && !binding->bound[i].loaded && !(before && before->bound[i].supplies)) {
             l->ids[i] = binding->bound[i].id;
             n++;
         }
@@ -215,15 +215,26 @@ static bool names_equal(const struct hti_snap_graph *saved, const struct hti_mis
     return edge->name_size == name_size && memcmp(hti_snap_graph_name(saved, edge), name, name_size) == 0;
 }
 
+/* The first key that waits for this addition. */
+static const struct hti_missing *find_missing(const struct htstore_restore *r, uint64_t mapping, const char *name,
+                                              size_t name_size)
+{
+    for (size_t i = 0; i < r->binding.n_missing; i++)
+        if (r->binding.missing[i].mapping == mapping &&
+            names_equal(r->binding.saved, &r->binding.missing[i], name, name_size))
+            return &r->binding.missing[i];
+    return NULL;
+}
+
+/* Several saved mappings may be bound to the live one: each has a key that waits. */
 static int add_object(struct htstore_restore *r, uint64_t mapping, const char *name, size_t name_size,
                       struct hti_core *core, struct htstore_error *error)
 {
+    const struct hti_missing *found;
     int rc = 0;
 
-    for (size_t i = 0; rc == 0 && i < r->binding.n_missing; i++) {
-        const struct hti_missing missing = r->binding.missing[i];
-        if (missing.mapping != mapping || !names_equal(r->binding.saved, &missing, name, name_size))
-            continue;
+    while (rc == 0 && (found = find_missing(r, mapping, name, name_size))) {
+        const struct hti_missing missing = *found;
         if (!r->changed)
             rc = hti_binding_copy(&r->binding, &r->before, error);
         r->changed = r->changed || rc == 0;
@@ -231,7 +242,6 @@ static int add_object(struct htstore_restore *r, uint64_t mapping, const char *n
             rc = hti_binding_add(&r->binding, &missing, core, error);
         if (rc == 0)
             hti_binding_remove_missing(&r->binding, missing.mapping, missing.edge);
-        break;
     }
     return rc;
 }
@@ -270,14 +280,31 @@ static bool is_newer(const struct hti_change *change, const struct hti_core *cor
     return core->restored_by > number;
 }
 
+/* Nodes are known by their numbers: the file must be the one that was matched, and what was seen of another is forgotten. */
+static int check_index(struct htstore_restore *r, struct htstore_error *error)
+{
+    const struct hti_hash128 was = hti_snapread_header(r->reader)->id, is = hti_snapread_header(r->index)->id;
+
+    if (was.low != is.low || was.high != is.high)
+        return hti_fail(error, HTSTORE_ECORRUPT, "%s: was changed since it was restored from", r->path);
+    return hti_snapread_load_index(r->index, error);
+}
+
 /* A reader of its own: the first one may be at work in another thread. */
 static int open_index(struct htstore_restore *r, struct htstore_error *error)
 {
-    int rc = 0;
+    int rc;
 
-    if (!r->index)
-        rc = hti_snapread_open(r->fd, r->path, &r->index, error);
-    return rc ? rc : hti_snapread_load_index(r->index, error);
+    if (r->index)
+        return 0;
+    rc = hti_snapread_open(r->fd, r->path, &r->index, error);
+    if (rc == 0)
+        rc = check_index(r, error);
+    if (rc != 0) {
+        hti_snapread_close(r->index);
+        r->index = NULL;
+    }
+    return rc;
 }
 
 static int load_nodes(struct htstore_restore *r, struct loader *l, const struct hti_change *change,
@@ -339,7 +366,7 @@ static int claim(struct hti_waiting *waiting, struct htstore *store, struct hti_
     (void)store;
     if (rc != 0 || !r->changed)
         return rc;
-    rc = init_loader(&l, &r->binding, false, error);
+    rc = init_loader(&l, &r->binding, &r->before, error);
     if (rc != 0)
         return rc;
     rc = load_nodes(r, &l, change, error);
@@ -432,7 +459,7 @@ static int load_all(struct htstore_restore *r, const struct htstore_snapshot_opt
     int rc;
 
     pthread_mutex_lock(&r->store->flush_mutex); /* an addition may change the binding at any time */
-    rc = init_loader(&l, &r->binding, true, error);
+    rc = init_loader(&l, &r->binding, NULL, error);
     l.counter_node = r->binding.counter_node;
     pthread_mutex_unlock(&r->store->flush_mutex);
     if (rc != 0)

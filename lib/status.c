@@ -89,14 +89,14 @@ static int assert_live(struct htstore_restore *r, struct htstore_error *error)
         add_path(&missing, label);
     }
     hti_graph_release(&live);
-    if (missing.n > 0)
-        return hti_fail(error, HTSTORE_ENOTFOUND, "Found %llu objects that were not bound to checkpointed values: %s%s",
-                        (unsigned long long)missing.n, missing.text, more(&missing));
     if (r->binding.n_inconsistent > 0)
         return hti_fail(error, HTSTORE_ECONFLICT,
                         "Inconsistent references when loading the checkpoint: %llu saved objects were reached by paths "
                         "to two live ones",
                         (unsigned long long)r->binding.n_inconsistent);
+    if (missing.n > 0)
+        return hti_fail(error, HTSTORE_ENOTFOUND, "Found %llu objects that were not bound to checkpointed values: %s%s",
+                        (unsigned long long)missing.n, missing.text, more(&missing));
     return 0;
 }
 
