@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <unistd.h>
 
 #include "arena.h"
@@ -305,7 +306,7 @@ static int open_instant(struct htstore_checkpoint *checkpoint, const struct htst
     return rc;
 }
 
-/* With save_mutex, as everything that makes a file: two saves must share neither a number nor a temporary name. */
+/* Here and below: with save_mutex. */
 static int write_snapshot(struct htstore_checkpoint *checkpoint, int fd, const char *path,
                           const struct htstore_snapshot_options *options, const int64_t *counter, uint64_t *lsn,
                           struct htstore_error *error)
@@ -313,73 +314,154 @@ static int write_snapshot(struct htstore_checkpoint *checkpoint, int fd, const c
     struct hti_instant instant;
     int rc = open_instant(checkpoint, options, counter, &instant, error);
 
-    if (rc == 0) {
-        rc = hti_save_write(&instant, fd, path, options, error);
-        *lsn = instant.lsn;
-        hti_instant_close(&instant);
-    }
+    if (rc != 0)
+        return rc;
+    rc = hti_save_write(&instant, fd, path, options, error);
+    *lsn = instant.lsn;
+    hti_instant_close(&instant);
     return rc;
 }
 
-/* The name before the call says so. */
-static int publish(const struct hti_save_target *target, const char *temporary, const char *path,
-                   struct htstore_error *error)
-{
-    int err;
+/* A file that is being written: under its temporary name, locked, so that no other store or process takes it for a leftover. */
+struct draft {
+    const struct hti_save_target *target;
+    const char *path; /* of the target, for messages */
+    char name[NAME_MAX + 1];
+    int fd;
+    int lock_fd; /* the same open file: keeps the lock until the name is right */
+};
 
-    if (target->replace)
-        err = renameat(target->folder_fd, temporary, target->folder_fd, target->name) == 0 ? 0 : errno;
+static int refuse_busy(const struct draft *draft, struct htstore_error *error)
+{
+    return hti_fail(error, HTSTORE_EBUSY, "%s: somebody else is writing it", draft->path);
+}
+
+static int remove_leftover(const struct draft *draft, struct htstore_error *error)
+{
+    const int folder_fd = draft->target->folder_fd;
+    const int fd = openat(folder_fd, draft->name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY);
+    const bool busy = fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK;
+
+    if (!busy)
+        unlinkat(folder_fd, draft->name, 0);
+    if (fd >= 0)
+        close(fd);
+    return busy ? refuse_busy(draft, error) : 0;
+}
+
+static int open_draft(struct draft *draft, struct htstore_error *error)
+{
+    int rc = remove_leftover(draft, error);
+
+    if (rc == 0)
+        rc = hti_file_open(draft->target->folder_fd, draft->name, O_RDWR | O_CREAT | O_EXCL, draft->path, &draft->fd,
+                           error);
+    if (rc != 0)
+        return rc;
+    draft->lock_fd = fcntl(draft->fd, F_DUPFD_CLOEXEC, 0);
+    if (draft->lock_fd < 0)
+        rc = hti_file_fail(error, errno, draft->path, "cannot lock the snapshot");
+    else if (flock(draft->lock_fd, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK)
+        return 0;
     else
-        err = hti_file_rename_new(target->folder_fd, temporary, target->folder_fd, target->name);
-    if (err == 0 && (err = hti_file_sync(target->folder_fd)) != 0 && !target->replace)
-        unlinkat(target->folder_fd, target->name, 0); /* a call that failed has made nothing */
-    return err ? hti_file_fail(error, err, path, "cannot put the snapshot into place") : 0;
+        rc = refuse_busy(draft, error);
+    if (draft->lock_fd >= 0)
+        close(draft->lock_fd); /* it is theirs who have the lock */
+    else
+        unlinkat(draft->target->folder_fd, draft->name, 0);
+    close(draft->fd);
+    return rc;
 }
 
 /* Data before its name; a close may tell of an error, too. */
-static int finish_file(int fd, const char *path, int rc, struct htstore_error *error)
+static int finish_draft(const struct draft *draft, int rc, struct htstore_error *error)
 {
-    int err = rc == 0 ? hti_file_sync(fd) : 0;
+    int err = rc == 0 ? hti_file_sync(draft->fd) : 0;
 
-    if (close(fd) != 0 && err == 0)
+    if (close(draft->fd) != 0 && err == 0)
         err = errno;
-    return rc == 0 && err != 0 ? hti_file_fail(error, err, path, "cannot sync the snapshot") : rc;
+    return rc == 0 && err != 0 ? hti_file_fail(error, err, draft->path, "cannot sync the snapshot") : rc;
 }
 
-static int make_file(struct htstore_checkpoint *checkpoint, struct hti_save_target *target, const char *temporary,
+static int exchange(const struct draft *draft)
+{
+    const int folder_fd = draft->target->folder_fd;
+
+    return renameat2(folder_fd, draft->name, folder_fd, draft->target->name, RENAME_EXCHANGE) == 0 ? 0 : errno;
+}
+
+/* What was under the name, until the folder is synced. */
+enum before { NOTHING, KEPT, LOST };
+
+/* A file that is replaced goes to the temporary name, to be brought back or removed; where that cannot be, it is lost. */
+static int put_into_place(const struct draft *draft, enum before *before)
+{
+    const struct hti_save_target *target = draft->target;
+    int err = target->replace ? exchange(draft) : ENOENT;
+
+    *before = err == 0 ? KEPT : err == ENOENT ? NOTHING : LOST;
+    if (err == ENOENT)
+        err = hti_file_rename_new(target->folder_fd, draft->name, target->folder_fd, target->name);
+    if (err == 0 || !target->replace)
+        return err;
+    *before = LOST;
+    return renameat(target->folder_fd, draft->name, target->folder_fd, target->name) == 0 ? 0 : errno;
+}
+
+/* The name before the call says so. A call that failed has made and replaced nothing. */
+static int publish(const struct draft *draft, struct htstore_error *error)
+{
+    const struct hti_save_target *target = draft->target;
+    enum before before;
+    int err = put_into_place(draft, &before);
+
+    if (err != 0)
+        return hti_file_fail(error, err, draft->path, "cannot put the snapshot into place");
+    err = hti_file_sync(target->folder_fd);
+    if (err != 0 && before == KEPT)
+        exchange(draft);
+    else if (err != 0 && before == NOTHING)
+        unlinkat(target->folder_fd, target->name, 0);
+    if (err == 0 && before == KEPT)
+        unlinkat(target->folder_fd, draft->name, 0);
+    return err ? hti_file_fail(error, err, draft->path, "cannot put the snapshot into place") : 0;
+}
+
+static int make_file(struct htstore_checkpoint *checkpoint, struct hti_save_target *target,
                      const struct htstore_snapshot_options *options, struct htstore_error *error)
 {
     const int64_t *counter = target->counter < 0 ? NULL : &target->counter;
+    struct draft draft = { .target = target };
     char path[PATH_MAX];
-    int fd, rc;
+    int rc;
 
+    if (snprintf(draft.name, sizeof draft.name, ".%s.tmp", target->name) >= (int)sizeof draft.name)
+        return hti_fail(error, HTSTORE_EINVAL, "%s: the name is too long", target->name);
     snprintf(path, sizeof path, "%s/%s", target->folder, target->name);
+    draft.path = path;
     if (!target->replace && faccessat(target->folder_fd, target->name, F_OK, AT_SYMLINK_NOFOLLOW) == 0)
         return hti_fail(error, HTSTORE_EEXIST, "%s: already exists", path);
-    unlinkat(target->folder_fd, temporary, 0); /* a leftover */
-    rc = hti_file_open(target->folder_fd, temporary, O_RDWR | O_CREAT | O_EXCL, path, &fd, error);
+    rc = open_draft(&draft, error);
     if (rc != 0)
         return rc;
-    rc = finish_file(fd, path, write_snapshot(checkpoint, fd, path, options, counter, &target->lsn, error), error);
+    rc = write_snapshot(checkpoint, draft.fd, path, options, counter, &target->lsn, error);
+    rc = finish_draft(&draft, rc, error);
     if (rc == 0)
-        rc = publish(target, temporary, path, error);
+        rc = publish(&draft, error);
     if (rc != 0)
-        unlinkat(target->folder_fd, temporary, 0);
+        unlinkat(target->folder_fd, draft.name, 0);
+    close(draft.lock_fd);
     return rc;
 }
 
-static int save_in(struct htstore_checkpoint *checkpoint, struct hti_save_target *target,
-                   const struct htstore_snapshot_options *options, struct htstore_error *error)
+static int save_in_turn(struct htstore_checkpoint *checkpoint, struct hti_save_target *target,
+                        const struct htstore_snapshot_options *options, struct htstore_error *error)
 {
     struct htstore_snapshot_options complete;
-    char temporary[NAME_MAX + 1];
     int rc = hti_save_options(options, SAVE_FLAGS, &complete, error);
 
-    if (rc != 0)
-        return rc;
-    if (snprintf(temporary, sizeof temporary, ".%s.tmp", target->name) >= (int)sizeof temporary)
-        return hti_fail(error, HTSTORE_EINVAL, "%s: the name is too long", target->name);
-    rc = make_file(checkpoint, target, temporary, &complete, error);
+    if (rc == 0)
+        rc = make_file(checkpoint, target, &complete, error);
     if (rc == 0 && target->counter >= 0)
         hti_checkpoint_set_counter(checkpoint, target->counter);
     return rc;
@@ -391,7 +473,7 @@ int hti_checkpoint_save_in(struct htstore_checkpoint *checkpoint, struct hti_sav
     int rc;
 
     pthread_mutex_lock(&checkpoint->store->save_mutex);
-    rc = save_in(checkpoint, target, options, error);
+    rc = save_in_turn(checkpoint, target, options, error);
     pthread_mutex_unlock(&checkpoint->store->save_mutex);
     return rc;
 }
@@ -409,7 +491,7 @@ static int save_at(struct htstore_checkpoint *checkpoint, const char *path, int6
     target.name = name;
     rc = hti_folder_open(AT_FDCWD, folder, folder, &target.folder_fd, error);
     if (rc == 0) {
-        rc = save_in(checkpoint, &target, options, error);
+        rc = save_in_turn(checkpoint, &target, options, error);
         close(target.folder_fd);
     }
     hti_mem_free(folder);

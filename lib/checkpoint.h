@@ -51,8 +51,8 @@ struct hti_save_target {
 };
 
 /*
- * Write the file: under the name ".NAME.tmp", which is replaced; synced; renamed; the folder synced. After a failure nothing is left
- * and the counter is as before. Saves of a store take turns.
+ * Write the file: under the name ".NAME.tmp", where a leftover is replaced; synced; renamed; the folder synced. After a failure
+ * nothing is left, what was to be replaced is there, and the counter is as before. Saves of a store take turns.
  */
 int hti_checkpoint_save_in(struct htstore_checkpoint *checkpoint, struct hti_save_target *target,
                            const struct htstore_snapshot_options *options, struct htstore_error *error);

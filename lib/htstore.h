@@ -1723,8 +1723,8 @@ HTSTORE_API int64_t htstore_checkpoint_save_counter(const struct htstore_checkpo
  * @param path        [out] of the file; memory of the arena; may be NULL
  * @param error       [out] may be NULL
  * @return 0, or HTSTORE_EEXIST, HTSTORE_ENOTFOUND (no such folder), HTSTORE_EREADONLY, HTSTORE_ECORRUPT (the store is damaged: nothing
- *         is left of the file), HTSTORE_ECANCELED, HTSTORE_EIO, HTSTORE_ENOSPC, HTSTORE_ENOMEM, HTSTORE_EINVAL, otherwise as
- *         htstore_flush()
+ *         is left of the file), HTSTORE_EBUSY (another store or process is writing this very file), HTSTORE_ECANCELED, HTSTORE_EIO,
+ *         HTSTORE_ENOSPC, HTSTORE_ENOMEM, HTSTORE_EINVAL, otherwise as htstore_flush()
  * @par Threads
  * Any number at once; saves of one store take turns.
  * @since 0.1

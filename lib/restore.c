@@ -183,28 +183,6 @@ static void mark_loaded(struct hti_binding *binding, const struct loader *l)
         binding->bound[l->nodes[i]].loaded = true;
 }
 
-static int switch_all(struct htstore_restore *r, struct loader *l, struct htstore_error *error)
-{
-    struct hti_change change = { 0 };
-    struct hti_switch *switches = hti_mem_zalloc_array(l->n_builds + 1, sizeof *switches);
-    int rc = 0;
-
-    if (!switches)
-        return no_memory(error);
-    hti_structure_lock(r->store);
-    change.switches = switches;
-    change.n_switches = make_switches(r->store, l, r->binding.number, switches);
-    if (change.n_switches > 0)
-        rc = hti_structure_commit(r->store, &change, error);
-    if (rc == 0) {
-        forget_switched(l, switches, change.n_switches);
-        mark_loaded(&r->binding, l);
-    }
-    hti_structure_unlock(r->store);
-    hti_mem_free(switches);
-    return rc;
-}
-
 /* --- what waits for keys --- */
 
 static bool names_equal(const struct hti_snap_graph *saved, const struct hti_missing *missing, const char *name,
@@ -364,7 +342,7 @@ static int claim(struct hti_waiting *waiting, struct htstore *store, struct hti_
     int rc = bind_change(r, change, error);
 
     (void)store;
-    if (rc != 0 || !r->changed)
+    if (rc != 0 || !r->changed || r->loading)
         return rc;
     rc = init_loader(&l, &r->binding, &r->before, error);
     if (rc != 0)
@@ -425,6 +403,60 @@ static void unregister_waiting(struct htstore_restore *r)
 
 /* --- a restore --- */
 
+/* What was bound since the load began: as if it had been there before. With contents_mutex and flush_mutex. */
+static int load_added(struct htstore_restore *r, const struct loader *loaded, struct loader *added,
+                      struct htstore_error *error)
+{
+    const struct hti_change nothing = { 0 };
+    int rc = init_loader(added, &r->binding, false, error);
+    bool wanted = false;
+
+    if (rc != 0)
+        return rc;
+    for (size_t i = 0; i < loaded->n_builds; i++)
+        added->ids[loaded->nodes[i]] = 0;
+    for (uint32_t i = 0; i < added->saved->n_nodes; i++)
+        wanted = wanted || added->ids[i] != 0;
+    return wanted ? load_nodes(r, added, &nothing, error) : 0;
+}
+
+static int switch_locked(struct htstore_restore *r, struct loader *l, struct loader *added, struct htstore_error *error)
+{
+    struct hti_change change = { 0 };
+    int rc = load_added(r, l, added, error);
+
+    if (rc != 0)
+        return rc;
+    change.switches = hti_mem_zalloc_array(l->n_builds + added->n_builds + 1, sizeof *change.switches);
+    if (!change.switches)
+        return no_memory(error);
+    change.n_switches = make_switches(r->store, l, r->binding.number, change.switches);
+    change.n_switches += make_switches(r->store, added, r->binding.number, change.switches + change.n_switches);
+    if (change.n_switches > 0)
+        rc = hti_structure_commit(r->store, &change, error);
+    if (rc == 0) {
+        forget_switched(l, change.switches, change.n_switches);
+        forget_switched(added, change.switches, change.n_switches);
+        mark_loaded(&r->binding, l);
+        mark_loaded(&r->binding, added);
+    }
+    hti_mem_free(change.switches);
+    return rc;
+}
+
+static int switch_all(struct htstore_restore *r, struct loader *l, struct htstore_error *error)
+{
+    struct loader added = { 0 };
+    int rc;
+
+    hti_structure_lock(r->store);
+    rc = switch_locked(r, l, &added, error);
+    r->loading = false;
+    release_loader(&added);
+    hti_structure_unlock(r->store);
+    return rc;
+}
+
 /* From here on additions are seen; what is there now is bound. */
 static int bind_all(struct htstore_restore *r, struct htstore_error *error)
 {
@@ -439,6 +471,7 @@ static int bind_all(struct htstore_restore *r, struct htstore_error *error)
     rc = hti_checkpoint_root(r->checkpoint, room, &root, error);
     if (rc == 0)
         rc = hti_binding_start(&r->binding, &root, error);
+    r->loading = rc == 0;
     if (rc == 0)
         register_waiting(r);
     hti_structure_unlock(r->store);

@@ -21,6 +21,7 @@ struct htstore_restore {
     uint32_t threads;
     struct hti_binding binding;
     bool registered; /* in store->waiting */
+    bool loading; /* flush_mutex: what is added meanwhile is bound, and loaded with all else */
     bool asserted, partial_expected;
     /* of an addition under way */
     struct hti_binding before; /* what the binding was */

@@ -286,8 +286,10 @@ static void show_switch(struct htstore *store, struct hti_switch *s)
     struct hti_cache *old_rows = core->rows;
     const bool wanted = core->n_handles > 0 || core->pinned; /* a new object is pinned before it has a handle */
 
-    core->rows = core->resident ? s->rows : NULL;
-    s->rows = core->resident ? old_rows : s->rows; /* freed later */
+    if (core->resident) {
+        core->rows = s->rows;
+        s->rows = old_rows; /* freed later */
+    } /* else they are empty: everything is flushed */
     core->rows_cleared = false;
     if (core->pinned)
         hti_kv_release(store->kv, core->totals.database);
