@@ -52,15 +52,25 @@ static int put_head(struct hti_build *build, const struct hti_store_record *reco
     return rc ? rc : hti_catalog_put_garbage(build->write, &garbage, error);
 }
 
+/* A write or sync of LMDB that failed is not repeated: its pages may be gone. */
+static int refuse(struct hti_build *build, int rc, const struct htstore_error *own, struct htstore_error *error)
+{
+    if (rc == HTSTORE_EIO || rc == HTSTORE_ECORRUPT)
+        hti_journal_poison(build->store->journal, own);
+    hti_error_copy(error, own);
+    return rc;
+}
+
 /* The database exists, empty, before the transaction that says whose it is not yet. */
 static int begin_database(struct hti_build *build, struct htstore_error *error)
 {
     struct htstore *store = build->store;
     const uint64_t database = store->record.next_id++;
-    int rc = hti_kv_acquire(store->kv, database, true, error);
+    struct htstore_error own;
+    const int rc = hti_kv_acquire(store->kv, database, true, &own);
 
     if (rc != 0)
-        return rc;
+        return refuse(build, rc, &own, error);
     build->totals.database = database;
     build->pinned = true;
     return 0;
@@ -106,12 +116,8 @@ static int commit(struct hti_build *build, struct htstore_error *error)
         return 0;
     rc = hti_kv_commit(build->write, &own);
     build->write = NULL;
-    if (rc == HTSTORE_EIO || rc == HTSTORE_ECORRUPT)
-        hti_journal_poison(build->store->journal, &own);
     if (rc != 0)
-        hti_error_copy(error, &own);
-    if (rc != 0)
-        return fail(build, rc, error);
+        return fail(build, refuse(build, rc, &own, error), error);
     leave(build);
     return 0;
 }

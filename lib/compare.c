@@ -77,7 +77,7 @@ static int compare_all(struct htstore *store, uint64_t *n_tables, struct htstore
 
     *n_tables = 0;
     for (const struct hti_core *core = store->cores; core && rc == 0; core = core->next) {
-        if (!core->resident)
+        if (!core->resident || core->record.kind == HTSTORE_KIND_MAPPING)
             continue;
         rc = compare_core(store, core, error);
         ++*n_tables;

@@ -2294,17 +2294,25 @@ struct htstore_recovery {
     uint32_t size; /**< [in] sizeof (struct htstore_recovery) */
     uint32_t reserved; /**< 0 */
     uint64_t n_tables; /**< tables written to the new store */
-    uint64_t n_rows; /**< rows written to the new store */
+    uint64_t n_rows; /**< rows written to the new store, of tables */
     uint64_t n_records; /**< journal records applied */
-    uint64_t n_lost_tables; /**< tables whose description was not readable */
-    uint64_t n_damaged_tables; /**< tables of which rows, or pages of rows, were not readable */
+    uint64_t n_lost_tables; /**< tables, variables and mappings whose description was not readable */
+    uint64_t n_damaged_tables; /**< tables and variables of which rows, or pages of rows, were not readable */
     uint64_t n_damaged_pages; /**< pages of data.mdb that were not readable */
     uint64_t n_damaged_rows; /**< rows whose checksum differed */
     uint64_t n_lost_records; /**< journal records known to be missing or damaged */
+    uint64_t n_variables; /**< variables written to the new store */
+    uint64_t n_mappings; /**< mappings written to the new store */
+    uint64_t n_entries; /**< entries of mappings written to the new store */
+    uint64_t n_lost_entries; /**< entries that were not readable, or whose object is lost */
 };
 
 /**
  * Write all that is readable of a damaged store into a new one. Never touches the old one.
+ *
+ * Recovered are the named objects, and the anonymous ones that these reach. Objects get new numbers. Elements of a variable
+ * that are not readable become zeros, or empty strings. The entries of a mapping keep their order; a key whose entry is lost
+ * is free in the new store.
  *
  * Every loss is told to options->log as a line of level HTSTORE_LOG_WARNING. Journal records behind a damaged one are
  * applied too, so the result need not be a state that the store ever had: the report says whether it is.

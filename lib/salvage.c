@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "create.h"
@@ -18,10 +19,13 @@
 #include "mem.h"
 #include "store.h"
 #include "structure.h"
+#include "varlayout.h"
 #include "wreck.h"
+#include "wreck_entries.h"
 #include "wreck_journal.h"
 #include "wreck_rows.h"
 
+#define MAX_LEVELS 4096 /* of folders */
 #define OP_BYTES ((size_t)1 << 20)
 #define LIST_BYTES ((size_t)4 << 20) /* written in one go */
 #define ALLOW_FLAGS (HTSTORE_ALLOW_ANY_FILESYSTEM | HTSTORE_ALLOW_SHARED_FOLDER)
@@ -121,17 +125,28 @@ static int copy_rows(struct salvage *s, struct hti_wreck_table *table)
     return rc;
 }
 
-/* --- tables --- */
+/* --- objects --- */
 
-/* The record's memory goes to the new table, but not its name, which messages need. */
-static int make_table(struct salvage *s, struct hti_wreck_table *table)
+static void count_object(struct salvage *s, uint32_t kind)
+{
+    struct htstore_recovery *found = &s->wreck.found;
+
+    found->n_tables += kind == HTSTORE_KIND_TABLE;
+    found->n_variables += kind == HTSTORE_KIND_VARIABLE;
+    found->n_mappings += kind == HTSTORE_KIND_MAPPING;
+}
+
+/* The record's memory goes to the new object, but not its name, which messages need. */
+static int make_object(struct salvage *s, struct hti_wreck_table *table)
 {
     struct hti_object_record record = table->record;
     int rc;
 
-    record.name = hti_mem_strdup(table->record.name);
-    if (!record.name)
-        return no_memory(s);
+    if (record.name) {
+        record.name = hti_mem_strdup(record.name);
+        if (!record.name)
+            return no_memory(s);
+    }
     pthread_mutex_lock(&s->store->flush_mutex);
     rc = hti_structure_create(s->store, &record, NULL, &table->core, s->error);
     pthread_mutex_unlock(&s->store->flush_mutex);
@@ -140,24 +155,93 @@ static int make_table(struct salvage *s, struct hti_wreck_table *table)
         return rc;
     }
     table->record.default_value = NULL;
-    s->wreck.found.n_tables++;
+    count_object(s, table->record.kind);
     return 0;
 }
 
-static int copy_table(struct salvage *s, struct hti_wreck_table *table)
+static int copy_object(struct salvage *s, struct hti_wreck_table *table)
 {
+    const uint64_t n_damaged = s->wreck.found.n_damaged_tables;
     char label[HTI_WRECK_LABEL_SIZE];
     int rc;
 
     if (!table->has_record)
         return 0;
-    if (table->replaced || (table->record.flags & HTSTORE_ANONYMOUS)) {
+    if (!table->reached) {
         hti_wreck_note(&s->wreck, "%s is not recovered: %s", hti_wreck_label(table, label),
-                       table->replaced ? "a later table has its name" : "nothing can open it any more");
+                       table->replaced ? "a later object has its name" : "nothing can open it any more");
         return 0;
     }
-    rc = make_table(s, table);
-    return rc ? rc : copy_rows(s, table);
+    rc = make_object(s, table);
+    if (rc != 0 || table->record.kind == HTSTORE_KIND_MAPPING)
+        return rc;
+    rc = copy_rows(s, table);
+    table->damaged = s->wreck.found.n_damaged_tables > n_damaged;
+    return rc;
+}
+
+/* --- entries --- */
+
+static int add_entry(struct salvage *s, struct hti_core *mapping, const struct hti_entry_record *entry,
+                     struct hti_members *known, struct hti_addition *addition)
+{
+    const struct hti_wreck_table *object = hti_wreck_table(&s->wreck, entry->object);
+    char *name;
+
+    if (!object)
+        return no_memory(s);
+    if (hti_members_find(known, entry->name, entry->name_size)) {
+        s->wreck.found.n_lost_entries++;
+        hti_wreck_warn(&s->wreck, "mapping number %llu has a key twice: the first entry counts",
+                       (unsigned long long)entry->mapping);
+        return 1;
+    }
+    name = hti_mem_dup(entry->name, entry->name_size);
+    if (!name)
+        return no_memory(s);
+    hti_members_add(known, name, entry->name_size, object->core);
+    *addition = (struct hti_addition){
+        .mapping = mapping, .name = entry->name, .name_size = entry->name_size, .object = object->core
+    };
+    return 0;
+}
+
+static int commit_entries(struct salvage *s, struct hti_change *change)
+{
+    int rc;
+
+    if (change->n_additions == 0)
+        return 0;
+    pthread_mutex_lock(&s->store->flush_mutex);
+    rc = hti_structure_commit(s->store, change, s->error);
+    pthread_mutex_unlock(&s->store->flush_mutex);
+    if (rc == 0)
+        s->wreck.found.n_entries += change->n_additions;
+    return rc;
+}
+
+/* In their order, in one step. */
+static int copy_entries(struct salvage *s, const struct hti_wreck_table *mapping)
+{
+    struct hti_members known = { 0 };
+    struct hti_change change = { 0 };
+    size_t n;
+    const struct hti_entry_record *entries = hti_wreck_entries_of(&s->wreck, mapping->id, &n);
+    struct hti_core *core = mapping->core;
+    int rc = 0;
+
+    change.additions = hti_mem_zalloc_array(n, sizeof *change.additions);
+    if (!change.additions || hti_members_reserve(&known, n) != 0)
+        rc = no_memory(s);
+    for (size_t i = 0; rc >= 0 && i < n; i++) {
+        rc = add_entry(s, core, &entries[i], &known, &change.additions[change.n_additions]);
+        change.n_additions += rc == 0;
+    }
+    if (rc >= 0)
+        rc = commit_entries(s, &change);
+    hti_members_release(&known);
+    hti_mem_free(change.additions);
+    return rc;
 }
 
 /* --- journal --- */
@@ -193,7 +277,7 @@ static int copy_ops(struct salvage *s, const struct hti_record *record, struct h
             return no_memory(s);
         if (!table->core)
             continue;
-        if (hti_op_is_valid(&op, &table->core->type))
+        if (table->record.kind != HTSTORE_KIND_MAPPING && hti_op_is_valid(&op, &table->core->type))
             rc = copy_op(s, &op, table->core, out);
         else
             ++*n_bad;
@@ -224,6 +308,106 @@ static int apply_record(void *user, const struct hti_record *record)
     return push_record(s, out);
 }
 
+/* --- rows of variables that are missing: zeros, and empty strings --- */
+
+/* Row numbers that the new store has not. */
+struct gaps {
+    struct gap {
+        uint64_t begin, end;
+    } * list;
+    size_t n, capacity;
+    uint64_t next; /* the row that is expected now */
+};
+
+static int add_gap(struct salvage *s, struct gaps *gaps, uint64_t end)
+{
+    if (gaps->next >= end)
+        return 0;
+    if (gaps->n == gaps->capacity) {
+        const size_t wanted = gaps->capacity * 2 + 16;
+        struct gap *more = hti_mem_realloc_array(gaps->list, wanted, sizeof *more);
+        if (!more)
+            return no_memory(s);
+        gaps->list = more;
+        gaps->capacity = wanted;
+    }
+    gaps->list[gaps->n++] = (struct gap){ gaps->next, end };
+    return 0;
+}
+
+static int find_gaps(struct salvage *s, const struct hti_core *core, uint64_t n_rows, struct gaps *gaps)
+{
+    struct hti_kv_cursor *cursor;
+    struct hti_kv_bytes key, value;
+    struct hti_kv_read *read;
+    struct hti_row row;
+    uint8_t space[8];
+    uint64_t number;
+    int rc = hti_kv_read_begin(s->store->kv, false, &read, s->error);
+
+    if (rc != 0)
+        return rc;
+    rc = hti_kv_cursor_open(read, core->totals.database, &cursor, s->error);
+    while (rc == 0 && (rc = hti_kv_cursor_next(cursor, &key, &value, s->error)) == 0) {
+        hti_codec_peek_row(&core->type, key.data, key.size, value.data, value.size, space, &row);
+        hti_codec_unpack_key(&core->type, row.key, &number);
+        rc = add_gap(s, gaps, number < n_rows ? number : n_rows);
+        gaps->next = number + 1;
+    }
+    hti_kv_cursor_close(cursor);
+    hti_kv_read_end(read);
+    return rc < 0 ? rc : add_gap(s, gaps, n_rows);
+}
+
+static int fill_gaps(struct salvage *s, const struct hti_core *core, const struct gaps *gaps)
+{
+    const size_t item_size = htstore_dtype_size(core->type.value_dtype);
+    void *elements = hti_mem_zalloc_array((size_t)core->type.n_elements, item_size);
+    const size_t size = elements ? hti_codec_value_size(&core->type, elements) : 0;
+    uint8_t key[8], *packed = elements ? hti_mem_alloc(size) : NULL;
+    int rc = packed ? 0 : no_memory(s);
+
+    if (rc == 0)
+        hti_codec_pack_value(&core->type, elements, packed);
+    hti_op_builder_init(&s->rows, core->record.id, &core->type, HTI_OP_PUT);
+    for (size_t i = 0; rc == 0 && i < gaps->n; i++)
+        for (uint64_t number = gaps->list[i].begin; rc == 0 && number < gaps->list[i].end; number++) {
+            const struct hti_row row = { key, core->type.key_size, packed, size };
+            hti_codec_pack_key(&core->type, &number, key);
+            rc = copy_row(s, &row);
+        }
+    if (rc == 0)
+        rc = finish_rows(s);
+    if (rc == 0)
+        rc = write_list(s);
+    hti_op_builder_release(&s->rows);
+    hti_mem_free(packed);
+    hti_mem_free(elements);
+    return rc;
+}
+
+static int fill_variable(struct salvage *s, const struct hti_wreck_table *table)
+{
+    const struct hti_core *core = table->core;
+    const uint64_t n_elements = hti_shape_count(&core->record.value_shape);
+    const uint64_t n_rows = hti_varlayout_rows(core->record.value_dtype, n_elements);
+    char label[HTI_WRECK_LABEL_SIZE];
+    struct gaps gaps = { 0 };
+    int rc;
+
+    if (core->totals.n_rows >= n_rows)
+        return 0;
+    hti_wreck_warn(&s->wreck, "%s: elements of %llu of its %llu rows are lost: they become zeros, or empty strings",
+                   hti_wreck_label(table, label), (unsigned long long)(n_rows - core->totals.n_rows),
+                   (unsigned long long)n_rows);
+    s->wreck.found.n_damaged_tables += !table->damaged;
+    rc = find_gaps(s, core, n_rows, &gaps);
+    if (rc == 0)
+        rc = fill_gaps(s, core, &gaps);
+    hti_mem_free(gaps.list);
+    return rc;
+}
+
 /* --- the new store --- */
 
 static int open_store(struct salvage *s)
@@ -244,17 +428,24 @@ static int open_store(struct salvage *s)
 
 static int fill_store(struct salvage *s)
 {
-    int rc = 0;
+    struct hti_wreck *wreck = &s->wreck;
+    int rc = hti_wreck_entries_settle(wreck, s->error);
 
-    for (size_t i = 0; rc == 0 && i < s->wreck.n_tables; i++)
-        rc = copy_table(s, &s->wreck.tables[i]);
+    for (size_t i = 0; rc == 0 && i < wreck->n_tables; i++)
+        rc = copy_object(s, &wreck->tables[i]);
     if (rc == 0)
-        rc = hti_wreck_journal_walk(&s->wreck, apply_record, s, s->error);
+        rc = hti_wreck_journal_walk(wreck, apply_record, s, s->error);
     if (rc == 0)
         rc = write_list(s);
-    for (size_t i = 0; i < s->wreck.n_tables; i++)
-        if (s->wreck.tables[i].core)
-            s->wreck.found.n_rows += s->wreck.tables[i].core->totals.n_rows;
+    for (size_t i = 0; rc == 0 && i < wreck->n_tables; i++)
+        if (wreck->tables[i].core && wreck->tables[i].record.kind == HTSTORE_KIND_VARIABLE)
+            rc = fill_variable(s, &wreck->tables[i]);
+    for (size_t i = 0; rc == 0 && i < wreck->n_tables; i++)
+        if (wreck->tables[i].core && wreck->tables[i].record.kind == HTSTORE_KIND_MAPPING)
+            rc = copy_entries(s, &wreck->tables[i]);
+    for (size_t i = 0; i < wreck->n_tables; i++)
+        if (wreck->tables[i].core && wreck->tables[i].record.kind == HTSTORE_KIND_TABLE)
+            wreck->found.n_rows += wreck->tables[i].core->totals.n_rows;
     return rc;
 }
 
@@ -297,6 +488,34 @@ static int make_path(struct salvage *s, const char *target)
     return 0;
 }
 
+static bool is_same(const struct stat *a, const struct stat *b)
+{
+    return a->st_dev == b->st_dev && a->st_ino == b->st_ino;
+}
+
+/* Is this folder the store's, or inside of it? */
+static bool is_inside(const struct hti_wreck *wreck, int folder_fd)
+{
+    struct stat own, st, above;
+    bool found = false;
+    int fd = openat(folder_fd, ".", O_PATH | O_DIRECTORY | O_CLOEXEC);
+
+    if (fstat(wreck->dir_fd, &own) != 0)
+        memset(&own, 0, sizeof own);
+    for (int i = 0; i < MAX_LEVELS && fd >= 0 && fstat(fd, &st) == 0; i++) {
+        found = is_same(&own, &st);
+        const int up = found ? -1 : openat(fd, "..", O_PATH | O_DIRECTORY | O_CLOEXEC);
+        const bool top = up < 0 || fstat(up, &above) != 0 || is_same(&st, &above);
+        close(fd);
+        fd = up;
+        if (top)
+            break;
+    }
+    if (fd >= 0)
+        close(fd);
+    return found;
+}
+
 static int choose_place(struct salvage *s, const char *target)
 {
     struct place *p = &s->place;
@@ -310,7 +529,7 @@ static int choose_place(struct salvage *s, const char *target)
         return rc;
     if (faccessat(p->parent_fd, p->name, F_OK, AT_SYMLINK_NOFOLLOW) == 0)
         return hti_fail(s->error, HTSTORE_EEXIST, "%s: already exists", target);
-    if (hti_wreck_contains(&s->wreck, p->parent_fd))
+    if (is_inside(&s->wreck, p->parent_fd))
         return hti_fail(s->error, HTSTORE_EINVAL, "%s: lies inside the damaged store, which is not to be touched",
                         target);
     return hti_create_clear(p->parent_fd, p->temporary, target, s->error);

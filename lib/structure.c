@@ -440,7 +440,7 @@ int hti_structure_create(struct htstore *store, struct hti_object_record *record
     struct hti_object_record copy;
     struct hti_core *core;
     struct hti_change change = { .created = &core, .n_created = 1 };
-    int rc;
+    int rc = 0;
 
     record->id = totals ? totals->id : hti_structure_new_id(store);
     copy = *record;
@@ -449,7 +449,8 @@ int hti_structure_create(struct htstore *store, struct hti_object_record *record
         return no_memory(error);
     if (totals)
         core->totals = *totals;
-    rc = hti_load_table(store, core, error); /* as for a handle, while that may still fail */
+    if (core->record.kind != HTSTORE_KIND_MAPPING)
+        rc = hti_load_table(store, core, error); /* as for a handle, while that may still fail */
     if (rc == 0)
         rc = hti_structure_commit(store, &change, error);
     if (rc != 0) {

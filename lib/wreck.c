@@ -15,8 +15,7 @@
 #include "kvfile.h"
 #include "mem.h"
 #include "text.h"
-
-#define MAX_LEVELS 4096 /* of folders */
+#include "varlayout.h"
 
 /* --- log --- */
 
@@ -54,15 +53,17 @@ void hti_wreck_note(const struct hti_wreck *wreck, const char *format, ...)
 
 const char *hti_wreck_label(const struct hti_wreck_table *table, char out[HTI_WRECK_LABEL_SIZE])
 {
-    char name[HTI_WRECK_LABEL_SIZE - 8];
+    static const char *const kinds[] = { "object", "table", "variable", "mapping" };
+    const char *kind = kinds[table->record.kind];
+    char name[HTI_WRECK_LABEL_SIZE - 16];
 
     if (!table->record.name) {
-        snprintf(out, HTI_WRECK_LABEL_SIZE, "%s %llu", table->has_record ? "anonymous table" : "table number",
+        snprintf(out, HTI_WRECK_LABEL_SIZE, table->has_record ? "anonymous %s %llu" : "%s number %llu", kind,
                  (unsigned long long)table->id);
         return out;
     }
     hti_text_escape(name, sizeof name, table->record.name, strlen(table->record.name));
-    snprintf(out, HTI_WRECK_LABEL_SIZE, "table %s", name);
+    snprintf(out, HTI_WRECK_LABEL_SIZE, "%s %s", kind, name);
     return out;
 }
 
@@ -204,7 +205,10 @@ static int take_table(struct catalog_walk *c, struct hti_wreck_table *table, str
         return skip_record(c, rc, &reason);
     table->record = record;
     table->has_record = true;
-    hti_row_type_init(&table->type, record.key_dtype, record.value_dtype, hti_shape_count(&record.value_shape));
+    if (record.kind == HTSTORE_KIND_VARIABLE)
+        hti_varlayout_init(&table->type, record.value_dtype, hti_shape_count(&record.value_shape));
+    else if (record.kind == HTSTORE_KIND_TABLE)
+        hti_row_type_init(&table->type, record.key_dtype, record.value_dtype, hti_shape_count(&record.value_shape));
     return 0;
 }
 
@@ -241,6 +245,33 @@ static int take_garbage(struct catalog_walk *c, uint64_t id, struct hti_kv_bytes
     return 0;
 }
 
+/* Both states may tell of it. */
+static int take_entry(struct catalog_walk *c, struct hti_kv_bytes key, struct hti_kv_bytes value)
+{
+    struct hti_wreck *wreck = c->damage.wreck;
+    struct hti_entry_record entry;
+    struct htstore_error reason;
+    char *name;
+    const int rc = hti_catalog_decode_entry(key, value, &entry, &reason);
+
+    if (rc != 0)
+        return skip_record(c, rc, &reason);
+    if (wreck->n_entries == wreck->max_entries) {
+        const size_t wanted = wreck->max_entries * 2 + 16;
+        struct hti_entry_record *more = hti_mem_realloc_array(wreck->entries, wanted, sizeof *more);
+        if (!more)
+            return no_memory(c->error);
+        wreck->entries = more;
+        wreck->max_entries = wanted;
+    }
+    name = hti_mem_dup(entry.name, entry.name_size);
+    if (!name)
+        return no_memory(c->error);
+    entry.name = name;
+    wreck->entries[wreck->n_entries++] = entry;
+    return 0;
+}
+
 static int take_record(void *user, const uint8_t *key, size_t key_size, const uint8_t *data, size_t size)
 {
     struct catalog_walk *c = user;
@@ -268,7 +299,7 @@ static int take_record(void *user, const uint8_t *key, size_t key_size, const ui
     case HTI_CATALOG_GARBAGE:
         return take_garbage(c, id, value);
     case HTI_CATALOG_ENTRY:
-        return 0;
+        return take_entry(c, (struct hti_kv_bytes){ key, key_size }, value);
     case HTI_CATALOG_STORE:
         break;
     }
@@ -539,6 +570,9 @@ void hti_wreck_close(struct hti_wreck *wreck)
     }
     for (size_t i = 0; i < wreck->n_tables; i++)
         hti_object_record_release(&wreck->tables[i].record);
+    for (size_t i = 0; i < wreck->n_entries; i++)
+        hti_mem_free((char *)(uintptr_t)wreck->entries[i].name);
+    hti_mem_free(wreck->entries);
     hti_mem_free(wreck->tables);
     hti_mem_free(wreck->garbage);
     hti_lock_release(&wreck->lock);
@@ -550,31 +584,4 @@ void hti_wreck_close(struct hti_wreck *wreck)
     }
     memset(wreck, 0, sizeof *wreck);
     wreck->dir_fd = wreck->data_fd = wreck->lock.fd = -1;
-}
-
-static bool is_same(const struct stat *a, const struct stat *b)
-{
-    return a->st_dev == b->st_dev && a->st_ino == b->st_ino;
-}
-
-bool hti_wreck_contains(const struct hti_wreck *wreck, int folder_fd)
-{
-    struct stat own, st, above;
-    bool found = false;
-    int fd = openat(folder_fd, ".", O_PATH | O_DIRECTORY | O_CLOEXEC);
-
-    if (fstat(wreck->dir_fd, &own) != 0)
-        memset(&own, 0, sizeof own);
-    for (int i = 0; i < MAX_LEVELS && fd >= 0 && fstat(fd, &st) == 0; i++) {
-        found = is_same(&own, &st);
-        const int up = found ? -1 : openat(fd, "..", O_PATH | O_DIRECTORY | O_CLOEXEC);
-        const bool top = up < 0 || fstat(up, &above) != 0 || is_same(&st, &above);
-        close(fd);
-        fd = up;
-        if (top)
-            break;
-    }
-    if (fd >= 0)
-        close(fd);
-    return found;
 }

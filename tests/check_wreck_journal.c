@@ -258,7 +258,7 @@ START_TEST(operations_on_lost_tables_are_left_out)
     RECOVERED(1);
     struct ruin_image *saved = ruin_image_of_saved();
     ck_assert_uint_gt(ruin_report.n_lost_tables, 0);
-    ck_assert_uint_eq(ruin_report.n_records, saved->n);
+    ck_assert_uint_ge(ruin_report.n_records, saved->n); /* more if the segment before is still there */
     ck_assert_uint_eq(ruin_report.n_lost_records, 0);
     for (size_t i = 0; i < saved->n; i++)
         ruin_same_table(image, saved, saved->tables[i].name);
@@ -306,7 +306,7 @@ START_TEST(a_table_that_only_the_journal_knows_is_lost)
     ruin_image_of_saved();
     ck_assert_uint_eq(ruin_report.n_lost_tables, 1);
     ck_assert_uint_eq(ruin_report.n_records, N_RECORDS);
-    WARNED("table number 777 is lost");
+    WARNED("object number 777 is lost");
 }
 END_TEST
 
