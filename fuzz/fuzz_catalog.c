@@ -149,8 +149,23 @@ static void try_bytes(const uint8_t *data, size_t size)
     }
 }
 
+static void encode_variable(struct hti_buf *buf)
+{
+    char name[] = "weights";
+    struct hti_object_record variable = {
+        .id = ID, .kind = HTSTORE_KIND_VARIABLE, .role = HTSTORE_LOSS, .value_dtype = HTSTORE_INT16
+    };
+
+    variable.name = name;
+    variable.value_shape = (struct hti_shape){ 2, { 3, 4 } };
+    must(hti_catalog_encode_object(&variable, buf) == 0);
+}
+
 static void encode_sample(unsigned which, struct hti_buf *buf)
 {
+    static const struct hti_entry_record entry = {
+        .mapping = ID, .index = 2, .object = 5, .name = "key", .name_size = 3
+    };
     static const struct hti_store_record store = { .applied_lsn = 9, .next_id = 5, .session = 2, .first_segment = 3 };
     static const struct hti_totals_record totals = { .id = ID, .database = 4, .n_rows = 100, .digest = { 1, 2 } };
     struct hti_object_record table = {
@@ -167,6 +182,8 @@ static void encode_sample(unsigned which, struct hti_buf *buf)
         must(hti_catalog_encode_store(&store, buf) == 0);
     else if (which == HTI_CATALOG_TOTALS)
         must(hti_catalog_encode_totals(&totals, buf) == 0);
+    else if (which == HTI_CATALOG_ENTRY)
+        must(hti_catalog_encode_entry(&entry, buf) == 0);
     else
         must(hti_catalog_encode_object(&table, buf) == 0);
 }
@@ -187,17 +204,31 @@ static void change(uint8_t *data, size_t size, const uint8_t *order)
     }
 }
 
+static void change_all(enum hti_record_kind kind, struct hti_buf *buf, const uint8_t *data, size_t size)
+{
+    must(try_record(kind, buf->data, buf->size));
+    for (; size >= 4; data += 4, size -= 4)
+        change(buf->data, buf->size - 8, data);
+    (void)try_resealed(kind, buf->data, buf->size);
+    hti_buf_release(buf);
+}
+
 static void try_changed(enum hti_record_kind kind, const uint8_t *data, size_t size)
 {
     struct hti_buf buf;
 
     hti_buf_init(&buf);
     encode_sample(kind, &buf);
-    must(try_record(kind, buf.data, buf.size));
-    for (; size >= 4; data += 4, size -= 4)
-        change(buf.data, buf.size - 8, data);
-    (void)try_resealed(kind, buf.data, buf.size);
-    hti_buf_release(&buf);
+    change_all(kind, &buf, data, size);
+}
+
+static void try_changed_variable(const uint8_t *data, size_t size)
+{
+    struct hti_buf buf;
+
+    hti_buf_init(&buf);
+    encode_variable(&buf);
+    change_all(HTI_CATALOG_OBJECT, &buf, data, size);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -209,5 +240,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     try_changed(HTI_CATALOG_STORE, data, size);
     try_changed(HTI_CATALOG_OBJECT, data, size);
     try_changed(HTI_CATALOG_TOTALS, data, size);
+    try_changed(HTI_CATALOG_ENTRY, data, size);
+    try_changed_variable(data, size);
     return 0;
 }

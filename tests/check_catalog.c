@@ -37,8 +37,8 @@ static const struct hti_totals_record sample_totals = {
     .id = ID, .database = 5, .n_rows = UINT64_C(1) << 40, .digest = { 0x1111111111111111, 0x2222222222222222 }
 };
 
-/* Tables of many kinds: the default value of each is well-formed for its type. */
-static const struct hti_object_record sample_tables[] = {
+/* Objects of many kinds: the default value of each table is well-formed for its type. The first four are tables. */
+static const struct hti_object_record sample_objects[] = {
     { .id = ID,
       .kind = HTSTORE_KIND_TABLE,
       .name = "words",
@@ -71,6 +71,24 @@ static const struct hti_object_record sample_tables[] = {
       .value_shape = { 2, { 0, INT64_MAX } },
       .default_value = (uint8_t[]){ 0 },
       .default_size = 0 },
+    { .id = ID,
+      .kind = HTSTORE_KIND_VARIABLE,
+      .name = "weights",
+      .flags = HTSTORE_NOT_TRAINABLE,
+      .role = HTSTORE_WEIGHT,
+      .value_dtype = HTSTORE_BFLOAT16,
+      .value_shape = { 3, { 4, 0, 2 } } },
+    { .id = ID,
+      .kind = HTSTORE_KIND_VARIABLE,
+      .flags = HTSTORE_ANONYMOUS,
+      .role = HTSTORE_UPDATE,
+      .value_dtype = HTSTORE_STRING },
+    { .id = ID, .kind = HTSTORE_KIND_MAPPING, .name = "m", .flags = HTSTORE_LAYER | HTSTORE_NOT_TRAINABLE },
+    { .id = ID, .kind = HTSTORE_KIND_MAPPING, .flags = HTSTORE_ANONYMOUS },
+};
+
+static const struct hti_entry_record sample_entry = {
+    .mapping = ID, .index = 3, .object = 77, .name = "key", .name_size = 3
 };
 
 static struct hti_kv_bytes bytes_of(const struct hti_buf *buf)
@@ -124,7 +142,8 @@ static int decode_copy(enum hti_record_kind kind, uint64_t id, const uint8_t *da
     return rc;
 }
 
-#define N_SAMPLES (3 + (int)COUNT(sample_tables))
+#define FIRST_OBJECT 4 /* behind samples of the other kinds */
+#define N_SAMPLES (FIRST_OBJECT + (int)COUNT(sample_objects))
 
 /* One of the samples, encoded. */
 static enum hti_record_kind encode_sample(int i, struct hti_buf *buf)
@@ -144,17 +163,23 @@ static enum hti_record_kind encode_sample(int i, struct hti_buf *buf)
         ck_assert_int_eq(hti_catalog_encode_garbage(&garbage, buf), 0);
         return HTI_CATALOG_GARBAGE;
     }
-    ck_assert_int_eq(hti_catalog_encode_object(&sample_tables[i - 3], buf), 0);
+    if (i == 3) {
+        ck_assert_int_eq(hti_catalog_encode_entry(&sample_entry, buf), 0);
+        return HTI_CATALOG_ENTRY;
+    }
+    ck_assert_int_eq(hti_catalog_encode_object(&sample_objects[i - FIRST_OBJECT], buf), 0);
     return HTI_CATALOG_OBJECT;
 }
 
 /* Make the checksum right again after a change. */
 static void reseal(enum hti_record_kind kind, uint64_t id, uint8_t *data, size_t size)
 {
-    uint8_t key[HTI_CATALOG_KEY_SIZE];
+    uint8_t space[HTI_CATALOG_MAX_KEY_SIZE];
+    const struct hti_kv_bytes key = kind == HTI_CATALOG_ENTRY
+                                        ? hti_catalog_entry_key(id, "key", 3, space)
+                                        : hti_catalog_key(kind, kind == HTI_CATALOG_STORE ? 0 : id, space);
 
-    hti_catalog_key(kind, kind == HTI_CATALOG_STORE ? 0 : id, key);
-    hti_store_le64(data + size - 8, hti_hash64(data, size - 8, hti_hash64(key, sizeof key, 0)));
+    hti_store_le64(data + size - 8, hti_hash64(data, size - 8, hti_hash64(key.data, key.size, 0)));
 }
 
 /* --- keys --- */
@@ -220,9 +245,9 @@ START_TEST(a_store_record_is_read_back)
 }
 END_TEST
 
-START_TEST(a_table_record_is_read_back)
+START_TEST(an_object_record_is_read_back)
 {
-    const struct hti_object_record *record = &sample_tables[_i];
+    const struct hti_object_record *record = &sample_objects[_i];
     struct hti_object_record read;
     struct hti_buf buf;
 
@@ -230,12 +255,14 @@ START_TEST(a_table_record_is_read_back)
     ck_assert_int_eq(hti_catalog_encode_object(record, &buf), 0);
     ck_assert_int_eq(hti_catalog_decode_object(ID, bytes_of(&buf), &read, NULL), 0);
     ck_assert_uint_eq(read.id, ID);
+    ck_assert_uint_eq(read.kind, record->kind);
     ck_assert_uint_eq(read.flags, record->flags);
+    ck_assert_uint_eq(read.role, record->role);
     ck_assert_uint_eq(read.key_dtype, record->key_dtype);
     ck_assert_uint_eq(read.value_dtype, record->value_dtype);
     ck_assert(hti_shape_equal(&read.value_shape, &record->value_shape));
     ck_assert_uint_eq(read.default_size, record->default_size);
-    ck_assert(memcmp(read.default_value, record->default_value, read.default_size) == 0);
+    ck_assert(read.default_size == 0 || memcmp(read.default_value, record->default_value, read.default_size) == 0);
     if (record->name)
         ck_assert_str_eq(read.name, record->name);
     else
@@ -249,7 +276,7 @@ END_TEST
 
 START_TEST(a_name_of_the_longest_size_is_read_back)
 {
-    struct hti_object_record record = sample_tables[0], read;
+    struct hti_object_record record = sample_objects[0], read;
     static char name[HTSTORE_MAX_NAME_SIZE + 2];
     struct hti_buf buf;
 
@@ -291,6 +318,63 @@ START_TEST(totals_and_garbage_are_read_back)
 }
 END_TEST
 
+START_TEST(entries_of_any_name_are_read_back)
+{
+    static const size_t sizes[] = { 0, 1, 479, 480, 481, 65535 };
+    uint8_t space[HTI_CATALOG_MAX_KEY_SIZE], other[HTI_CATALOG_MAX_KEY_SIZE];
+    struct hti_entry_record record = sample_entry, read;
+    static char name[65537];
+    struct hti_buf buf;
+
+    memset(name, 'n', sizeof name);
+    record.name = name;
+    for (size_t i = 0; i < COUNT(sizes); i++) {
+        record.name_size = sizes[i];
+        const struct hti_kv_bytes key = hti_catalog_entry_key(ID, name, sizes[i], space);
+        ck_assert_uint_le(key.size, HTI_KV_MAX_KEY_SIZE);
+        hti_buf_init(&buf);
+        ck_assert_int_eq(hti_catalog_encode_entry(&record, &buf), 0);
+        ck_assert_int_eq(hti_catalog_decode_entry(key, bytes_of(&buf), &read, NULL), 0);
+        ck_assert(read.mapping == ID && read.index == 3 && read.object == 77 && read.name_size == sizes[i]);
+        ck_assert(sizes[i] == 0 || memcmp(read.name, name, sizes[i]) == 0);
+        for (size_t k = 0; k < COUNT(sizes); k++) /* under the key of another name it is none */
+            if (k != i)
+                ck_assert_int_eq(hti_catalog_decode_entry(hti_catalog_entry_key(ID, name, sizes[k], other),
+                                                          bytes_of(&buf), &read, NULL),
+                                 HTSTORE_ECORRUPT);
+        ck_assert_int_eq(
+            hti_catalog_decode_entry(hti_catalog_entry_key(ID + 1, name, sizes[i], other), bytes_of(&buf), &read, NULL),
+            HTSTORE_ECORRUPT);
+        hti_buf_release(&buf);
+    }
+}
+END_TEST
+
+START_TEST(entries_that_are_none_are_refused)
+{
+    static const struct {
+        const char *name;
+        size_t size;
+    } bad[] = { { "\xFF", 1 }, { "a\0b", 3 }, { "\xED\xA0\x80", 3 } };
+    static char name[65536];
+    uint8_t space[HTI_CATALOG_MAX_KEY_SIZE];
+    struct hti_entry_record record = sample_entry, read;
+    struct hti_buf buf;
+
+    memset(name, 'n', sizeof name);
+    for (size_t i = 0; i <= COUNT(bad); i++) {
+        record.name = i < COUNT(bad) ? bad[i].name : name; /* the last one is too long */
+        record.name_size = i < COUNT(bad) ? bad[i].size : sizeof name;
+        hti_buf_init(&buf);
+        ck_assert_int_eq(hti_catalog_encode_entry(&record, &buf), 0);
+        ck_assert_int_eq(hti_catalog_decode_entry(hti_catalog_entry_key(ID, record.name, record.name_size, space),
+                                                  bytes_of(&buf), &read, NULL),
+                         HTSTORE_ECORRUPT);
+        hti_buf_release(&buf);
+    }
+}
+END_TEST
+
 START_TEST(encoding_appends)
 {
     struct hti_buf buf, alone;
@@ -302,7 +386,8 @@ START_TEST(encoding_appends)
     ck_assert_int_eq(kind == HTI_CATALOG_STORE     ? hti_catalog_encode_store(&sample_store, &buf)
                      : kind == HTI_CATALOG_TOTALS  ? hti_catalog_encode_totals(&sample_totals, &buf)
                      : kind == HTI_CATALOG_GARBAGE ? hti_catalog_encode_garbage(&garbage, &buf)
-                                                   : hti_catalog_encode_object(&sample_tables[_i - 3], &buf),
+                     : kind == HTI_CATALOG_ENTRY   ? hti_catalog_encode_entry(&sample_entry, &buf)
+                                                 : hti_catalog_encode_object(&sample_objects[_i - FIRST_OBJECT], &buf),
                      0);
     ck_assert_uint_eq(buf.size, 6 + alone.size);
     ck_assert_mem_eq(buf.data + 6, alone.data, alone.size);
@@ -367,7 +452,7 @@ START_TEST(a_record_under_another_key_is_refused)
     struct hti_buf buf;
     const enum hti_record_kind kind = encode_sample(_i, &buf);
 
-    for (int k = HTI_CATALOG_STORE; k <= HTI_CATALOG_GARBAGE; k++)
+    for (int k = HTI_CATALOG_STORE; k <= HTI_CATALOG_ENTRY; k++)
         if (k != (int)kind)
             ck_assert_int_eq(decode_copy((enum hti_record_kind)k, ID, buf.data, buf.size, NULL), HTSTORE_ECORRUPT);
     if (kind != HTI_CATALOG_STORE)
@@ -441,7 +526,7 @@ static int decode_changed_table(int sample, size_t at, uint64_t value, size_t si
     uint8_t bytes[8];
     int rc;
 
-    encode_sample(3 + sample, &buf);
+    encode_sample(FIRST_OBJECT + sample, &buf);
     ck_assert_uint_le(at + size, buf.size - 8);
     hti_store_le64(bytes, value);
     memcpy(buf.data + at, bytes, size);
@@ -470,6 +555,31 @@ START_TEST(kinds_flags_and_dtypes_that_are_none_are_refused)
     }
     ck_assert_int_eq(decode_changed_table(2, AT_FLAGS, 0, 4), HTSTORE_ECORRUPT);
     ck_assert_int_eq(decode_changed_table(2, AT_FLAGS, HTSTORE_ANONYMOUS | HTSTORE_NO_CHECKPOINT, 4), 0);
+}
+END_TEST
+
+START_TEST(kinds_flags_and_roles_go_together)
+{
+    enum { VARIABLE = 4, MAPPING = 6, AT_ROLE = 8 };
+    for (unsigned bit = 0; bit < 32; bit++) {
+        const uint32_t flag = UINT32_C(1) << bit;
+        ck_assert_int_eq(decode_changed_table(VARIABLE, 4, flag, 4),
+                         flag == HTSTORE_NOT_TRAINABLE ? 0 : HTSTORE_ECORRUPT);
+        ck_assert_int_eq(decode_changed_table(MAPPING, 4, flag, 4),
+                         flag == HTSTORE_NOT_TRAINABLE || flag == HTSTORE_LAYER ? 0 : HTSTORE_ECORRUPT);
+    }
+    for (uint64_t role = 0; role < 6; role++)
+        ck_assert_int_eq(decode_changed_table(VARIABLE, AT_ROLE, role, 4),
+                         role >= 1 && role <= 3 ? 0 : HTSTORE_ECORRUPT);
+    for (uint64_t dtype = 0; dtype < 20; dtype++)
+        ck_assert_int_eq(decode_changed_table(VARIABLE, 12, dtype, 4),
+                         dtype >= 1 && dtype <= 14 ? 0 : HTSTORE_ECORRUPT);
+    for (uint64_t kind = 0; kind < 6; kind++) {
+        if (kind != HTSTORE_KIND_MAPPING)
+            ck_assert_int_eq(decode_changed_table(MAPPING, 0, kind, 4), HTSTORE_ECORRUPT);
+        if (kind != HTSTORE_KIND_VARIABLE)
+            ck_assert_int_eq(decode_changed_table(VARIABLE, 0, kind, 4), HTSTORE_ECORRUPT);
+    }
 }
 END_TEST
 
@@ -590,7 +700,7 @@ START_TEST(without_memory_nothing_leaks)
     hti_buf_init(&out);
     hti_mem_test_fail(0, true);
     ck_assert_int_eq(hti_catalog_encode_store(&sample_store, &out), HTSTORE_ENOMEM);
-    ck_assert_int_eq(hti_catalog_encode_object(&sample_tables[0], &out), HTSTORE_ENOMEM);
+    ck_assert_int_eq(hti_catalog_encode_object(&sample_objects[0], &out), HTSTORE_ENOMEM);
     ck_assert_int_eq(hti_catalog_encode_totals(&sample_totals, &out), HTSTORE_ENOMEM);
     hti_mem_test_fail(UINT64_MAX, false);
     hti_buf_release(&out);
@@ -632,7 +742,7 @@ static void put_all(void)
     ck_assert_int_eq(hti_kv_begin(kv, &write, NULL), 0);
     ck_assert_int_eq(hti_catalog_put_garbage(write, &garbage, NULL), 0);
     ck_assert_int_eq(hti_catalog_put_totals(write, &sample_totals, NULL), 0);
-    ck_assert_int_eq(hti_catalog_put_object(write, &sample_tables[1], NULL), 0);
+    ck_assert_int_eq(hti_catalog_put_object(write, &sample_objects[1], NULL), 0);
     ck_assert_int_eq(hti_catalog_put_store(write, &sample_store, NULL), 0);
     ck_assert_int_eq(hti_kv_commit(write, NULL), 0);
 }
@@ -700,7 +810,7 @@ START_TEST(a_put_without_memory_can_be_repeated)
     ck_assert_int_eq(hti_kv_begin(kv, &write, NULL), 0);
     hti_mem_test_fail(0, true);
     ck_assert_int_eq(hti_catalog_put_store(write, &sample_store, &error), HTSTORE_ENOMEM);
-    ck_assert_int_eq(hti_catalog_put_object(write, &sample_tables[0], &error), HTSTORE_ENOMEM);
+    ck_assert_int_eq(hti_catalog_put_object(write, &sample_objects[0], &error), HTSTORE_ENOMEM);
     hti_mem_test_fail(UINT64_MAX, false);
     hti_kv_abort(write);
     put_all();
@@ -730,15 +840,17 @@ int main(void)
 {
     Suite *suite = suite_create("catalog");
     TCase *tests = tcase_create("records"), *stored = tcase_create("in LMDB");
-    const int n_tables = (int)COUNT(sample_tables);
 
     tcase_add_checked_fixture(tests, set_up, tear_down);
     tcase_add_test(tests, keys_order_records_by_kind_and_number);
     tcase_add_test(tests, keys_that_are_none_are_refused);
     tcase_add_test(tests, a_store_record_is_read_back);
-    tcase_add_loop_test(tests, a_table_record_is_read_back, 0, n_tables);
+    tcase_add_loop_test(tests, an_object_record_is_read_back, 0, (int)COUNT(sample_objects));
     tcase_add_test(tests, a_name_of_the_longest_size_is_read_back);
     tcase_add_test(tests, totals_and_garbage_are_read_back);
+    tcase_add_test(tests, entries_of_any_name_are_read_back);
+    tcase_add_test(tests, entries_that_are_none_are_refused);
+    tcase_add_test(tests, kinds_flags_and_roles_go_together);
     tcase_add_loop_test(tests, encoding_appends, 0, N_SAMPLES);
     tcase_add_loop_test(tests, a_record_with_any_changed_bit_is_refused, 0, N_SAMPLES);
     tcase_add_loop_test(tests, a_record_cut_or_grown_is_refused, 0, N_SAMPLES);

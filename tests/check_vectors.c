@@ -154,6 +154,51 @@ static const struct hti_object_record table_record = { .id = TABLE_ID,
                                                        .default_value = default_value,
                                                        .default_size = sizeof default_value };
 
+static char variable_name[] = "bias", mapping_name[] = "dense";
+static const struct hti_object_record variable_record = { .id = TABLE_ID,
+                                                          .kind = HTSTORE_KIND_VARIABLE,
+                                                          .flags = HTSTORE_NOT_TRAINABLE,
+                                                          .role = HTSTORE_WEIGHT,
+                                                          .name = variable_name,
+                                                          .value_dtype = HTSTORE_FLOAT32,
+                                                          .value_shape = { 1, { 2 } } };
+static const struct hti_object_record mapping_record = {
+    .id = TABLE_ID, .kind = HTSTORE_KIND_MAPPING, .flags = HTSTORE_LAYER, .name = mapping_name
+};
+static const struct hti_entry_record entry_record = {
+    .mapping = TABLE_ID, .index = 2, .object = 7, .name = "bias", .name_size = 4
+};
+
+static void make_entry_key(struct vector *v, int which)
+{
+    uint8_t space[HTI_CATALOG_MAX_KEY_SIZE];
+    const struct hti_kv_bytes key =
+        hti_catalog_entry_key(entry_record.mapping, entry_record.name, entry_record.name_size, space);
+
+    (void)which;
+    add(v, key.data, key.size);
+}
+
+static void make_object(struct vector *v, int kind)
+{
+    struct hti_buf buf;
+
+    hti_buf_init(&buf);
+    ck_assert_int_eq(
+        hti_catalog_encode_object(kind == HTSTORE_KIND_VARIABLE ? &variable_record : &mapping_record, &buf), 0);
+    set_buf(v, &buf);
+}
+
+static void make_entry(struct vector *v, int which)
+{
+    struct hti_buf buf;
+
+    (void)which;
+    hti_buf_init(&buf);
+    ck_assert_int_eq(hti_catalog_encode_entry(&entry_record, &buf), 0);
+    set_buf(v, &buf);
+}
+
 static void make_catalog_record(struct vector *v, int kind)
 {
     const struct hti_garbage_record garbage = { .database = TABLE_ID };
@@ -275,6 +320,12 @@ static void add_hash(struct vector *v, struct hti_hash128 hash)
     hti_store_le64(bytes, hash.low);
     hti_store_le64(bytes + 8, hash.high);
     add(v, bytes, sizeof bytes);
+}
+
+static void make_entry_hash(struct vector *v, int which)
+{
+    (void)which;
+    add_hash(v, hti_catalog_entry_hash(&entry_record));
 }
 
 static void make_row_hash(struct vector *v, int which)
@@ -581,8 +632,13 @@ static const struct {
     { "catalog-key-table", make_catalog_key, HTI_CATALOG_OBJECT },
     { "catalog-key-totals", make_catalog_key, HTI_CATALOG_TOTALS },
     { "catalog-key-garbage", make_catalog_key, HTI_CATALOG_GARBAGE },
+    { "catalog-key-entry", make_entry_key, 0 },
     { "catalog-store", make_catalog_record, HTI_CATALOG_STORE },
     { "catalog-table", make_catalog_record, HTI_CATALOG_OBJECT },
+    { "catalog-variable", make_object, HTSTORE_KIND_VARIABLE },
+    { "catalog-mapping", make_object, HTSTORE_KIND_MAPPING },
+    { "catalog-entry", make_entry, 0 },
+    { "entry-hash", make_entry_hash, 0 },
     { "catalog-totals", make_catalog_record, HTI_CATALOG_TOTALS },
     { "catalog-garbage", make_catalog_record, HTI_CATALOG_GARBAGE },
     { "key-int64-minus-1", make_key, 0 },
