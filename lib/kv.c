@@ -119,10 +119,10 @@ static int fail(const struct hti_kv *kv, int rc, const char *what, struct htstor
 
 /* --- open and close --- */
 
-/* The catalogue, those that handles and cursors pin, and those of a flush. */
+/* The catalogue, those that handles and cursors pin, as many that take their place in one step, and those of a flush. */
 static uint32_t databases_for(const struct hti_kv_options *options)
 {
-    return options->max_pinned + options->max_pinned / 2 + 2;
+    return options->max_pinned * 2 + options->max_pinned / 2 + 2;
 }
 
 static int open_environment(const struct hti_kv_options *options, uint64_t map_size, MDB_env **out)

@@ -48,7 +48,7 @@ void hti_kv_close(struct hti_kv *kv); /* no transaction may be open */
  * Open databases by number. `acquire` pins one, so that its handle stays; opening it the first time takes a short
  * transaction of its own (with `create`: a committed one), so it must not run inside a write transaction. Writer.
  * 0; 1 = it does not exist (without `create`); HTSTORE_EBUSY = too many are pinned (without `create`: a flush, which holds
- * at most max_pinned / 2, always finds room).
+ * at most max_pinned / 2, always finds room; and so does who pins one for each that is pinned, to take its place).
  */
 int hti_kv_acquire(struct hti_kv *kv, uint64_t database, bool create, struct htstore_error *error);
 void hti_kv_release(struct hti_kv *kv, uint64_t database); /* any thread */

@@ -235,7 +235,20 @@ static int reserve_members(struct htstore *store, const struct hti_change *chang
     return rc ? no_memory(error) : 0;
 }
 
-/* A table in memory stays in memory; one that is read through LMDB gets its new database pinned. */
+static bool is_used(struct htstore *store, const struct hti_core *core)
+{
+    bool used;
+
+    pthread_mutex_lock(&store->objects_mutex);
+    used = core->n_handles > 0 || core->pinned; /* a new object is pinned before it has a handle */
+    pthread_mutex_unlock(&store->objects_mutex);
+    return used;
+}
+
+/*
+ * A table in memory stays in memory; one that is read through LMDB gets its new database pinned. For as long as the old
+ * one is pinned too, that one does not count: the new database may exceed the number of those.
+ */
 static int prepare_switch(struct htstore *store, struct hti_switch *change, struct htstore_error *error)
 {
     const struct hti_core *core = change->core;
@@ -243,9 +256,9 @@ static int prepare_switch(struct htstore *store, struct hti_switch *change, stru
 
     if (core->resident)
         return hti_load_rows(store, core, &change->totals, &change->rows, error);
-    if (change->totals.database == 0)
+    if (change->totals.database == 0 || !is_used(store, core))
         return 0;
-    rc = hti_kv_acquire(store->kv, change->totals.database, false, error);
+    rc = hti_kv_acquire(store->kv, change->totals.database, core->pinned, error);
     change->acquired = rc == 0;
     return rc == 1 ? hti_fail(error, HTSTORE_ECORRUPT, "a database that was just built is missing") : rc;
 }
@@ -284,7 +297,7 @@ static void show_switch(struct htstore *store, struct hti_switch *s)
 {
     struct hti_core *core = s->core;
     struct hti_cache *old_rows = core->rows;
-    const bool wanted = core->n_handles > 0 || core->pinned; /* a new object is pinned before it has a handle */
+    const bool wanted = core->n_handles > 0 || core->pinned; /* as in is_used() */
 
     if (core->resident) {
         core->rows = s->rows;

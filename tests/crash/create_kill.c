@@ -1,6 +1,6 @@
 /*
  * create_kill: kills the creation of a store at every system call, and other steps (recovery, writes, flush, close,
- * making and dropping a table, those of a manager) at many of theirs (strike.h): afterwards the state is the one before or the one after.
+ * making and dropping a table, saves and restores, those of a manager) at many of theirs (strike.h): afterwards the state is the one before or the one after.
  *
  *     create_kill [--points=N] [STEP]...      N kills of each step but creation, at most; 0: at every system call
  */
@@ -345,12 +345,14 @@ static void begin(void)
 
 int main(int argc, char **argv)
 {
-    struct strike_step all[N_STEPS + 8];
+    struct strike_step all[N_STEPS + 16];
     size_t n = 0;
 
     for (size_t i = 0; i < N_STEPS; i++)
         all[n++] = steps[i];
     for (size_t i = 0; i < n_manager_steps && n < sizeof all / sizeof *all; i++)
         all[n++] = manager_steps[i];
+    for (size_t i = 0; i < n_checkpoint_steps && n < sizeof all / sizeof *all; i++)
+        all[n++] = checkpoint_steps[i];
     return strike_main(argc, argv, all, n, begin);
 }

@@ -7,6 +7,8 @@
 
 extern const struct strike_step manager_steps[]; /* manager_steps.c */
 extern const unsigned n_manager_steps;
+extern const struct strike_step checkpoint_steps[]; /* checkpoint_steps.c */
+extern const unsigned n_checkpoint_steps;
 
 struct oracle_store *opened_store(void);
 void must(int rc, const char *what);
