@@ -21,8 +21,10 @@
 #include "store.h"
 #include "structure.h"
 #include "unpack.h"
+#include "varlayout.h"
 
 #define KNOWN_FLAGS (HTSTORE_SALVAGE | HTSTORE_VERIFY_NONE | HTSTORE_VERIFY_QUICK)
+#define EMPTY_STRING_SIZE 4u /* packed */
 #define ROOT_NAME "root" /* of a root that cannot be the namespace itself */
 
 /* A store that takes shape. */
@@ -40,6 +42,7 @@ struct maker {
     bool root_is_object; /* node 0 is a mapping of the new store */
     uint32_t counter_node;
     bool lossy;
+    uint64_t n_filled; /* rows that are not the snapshot's */
     struct htstore_snapshot_report report;
     struct htstore_error *error;
 };
@@ -267,6 +270,7 @@ static int show_objects(struct maker *m, uint64_t lsn)
     if (rc == 0) { /* the new store goes on counting where the saved one stood: nothing was written to it yet */
         m->store->record.applied_lsn = lsn;
         m->report.n_objects = change.n_created;
+        m->report.n_rows -= m->n_filled; /* of those that are counted below */
     }
     pthread_mutex_unlock(&m->store->flush_mutex);
     for (uint32_t i = 0; rc == 0 && i < m->saved->n_nodes; i++) {
@@ -370,19 +374,26 @@ struct salvage {
     struct hti_buf frame, plain;
     bool joining;
     uint32_t joined_node;
-    uint64_t *n_rows; /* by node */
+    /* the node whose blocks come */
+    uint32_t node;
+    uint32_t next_number; /* of its blocks */
+    uint64_t n_rows, n_lost_blocks;
     uint8_t last_key[HTI_STORED_KEY_MAX];
     size_t last_size;
-    uint32_t last_node;
 };
 
-static void lose_block(struct maker *m, const struct hti_snap_block *block, const char *why)
+static void leave_out(struct maker *m, const struct hti_snap_block *block, const char *why)
 {
     char label[HTI_SNAP_LABEL_SIZE];
 
     hti_snap_graph_label(m->saved, block->node, label);
-    m->report.n_lost_blocks++;
     warn(m, "block %u of %s at byte %llu is lost: %s", block->number, label, (unsigned long long)block->offset, why);
+}
+
+static void lose_block(struct maker *m, struct salvage *s, const struct hti_snap_block *block, const char *why)
+{
+    s->n_lost_blocks++;
+    leave_out(m, block, why);
 }
 
 static int decode_block(struct maker *m, struct salvage *s, const struct hti_snap_block *block)
@@ -397,35 +408,68 @@ static int decode_block(struct maker *m, struct salvage *s, const struct hti_sna
     if (rc == HTSTORE_ENOMEM)
         return no_memory(m);
     if (rc != 0 || hti_snap_hash(s->plain.data, s->plain.size) != block->plain_hash) {
-        lose_block(m, block, "its contents are damaged");
+        lose_block(m, s, block, "its contents are damaged");
         return 1;
     }
     return 0;
 }
 
-static bool comes_next(struct salvage *s, uint32_t node, const uint8_t *key, size_t size)
+static bool comes_next(struct salvage *s, const uint8_t *key, size_t size)
 {
     const size_t n = s->last_size < size ? s->last_size : size;
-    const int order = s->last_node == node && s->last_size > 0 ? memcmp(s->last_key, key, n) : -1;
+    const int order = s->last_size > 0 ? memcmp(s->last_key, key, n) : -1;
     const bool next = order < 0 || (order == 0 && s->last_size < size);
 
     if (next) {
         memcpy(s->last_key, key, size);
         s->last_size = size;
-        s->last_node = node;
     }
     return next;
 }
 
-static int salvage_row(struct maker *m, struct salvage *s, uint32_t node, const struct hti_row *row)
+/* A variable has all its rows, or cannot be read: zeros and empty strings stand for those that are lost. */
+static int fill_up(struct maker *m, struct salvage *s, uint64_t n_rows)
+{
+    static const uint8_t ZEROS[HTI_VARLAYOUT_ROW_SIZE];
+    const struct hti_row_type *type = m->builds[s->node].type;
+    uint8_t key[8];
+    const struct hti_row row = { key, sizeof key, ZEROS, type->value_is_fixed ? type->value_size : EMPTY_STRING_SIZE };
+    int rc = 0;
+
+    if (m->saved->nodes[s->node].kind != HTI_SNAP_VARIABLE)
+        return 0;
+    while (rc == 0 && m->builds[s->node].totals.n_rows < n_rows) {
+        const uint64_t number = m->builds[s->node].totals.n_rows;
+        hti_codec_pack_key(type, &number, key);
+        rc = hti_build_row(&m->builds[s->node], &row, m->error);
+        m->n_filled++;
+    }
+    return rc;
+}
+
+static bool is_in_range(const struct maker *m, const struct salvage *s, const struct hti_row *row, uint64_t *number)
+{
+    const struct hti_snap_node *node = &m->saved->nodes[s->node];
+
+    *number = 0;
+    if (node->kind != HTI_SNAP_VARIABLE)
+        return true;
+    hti_codec_unpack_key(m->builds[s->node].type, row->key, number);
+    return *number < node->n_rows;
+}
+
+static int salvage_row(struct maker *m, struct salvage *s, const struct hti_row *row)
 {
     uint8_t key[HTI_STORED_KEY_MAX];
-    const size_t size = hti_codec_store_key(m->builds[node].type, row->key, row->key_size, key);
+    const size_t size = hti_codec_store_key(m->builds[s->node].type, row->key, row->key_size, key);
+    uint64_t number;
+    int rc;
 
-    if (!comes_next(s, node, key, size))
+    if (!is_in_range(m, s, row, &number) || !comes_next(s, key, size))
         return 0; /* it was there already */
-    s->n_rows[node]++;
-    return hti_build_row(&m->builds[node], row, m->error);
+    rc = fill_up(m, s, number);
+    s->n_rows++;
+    return rc ? rc : hti_build_row(&m->builds[s->node], row, m->error);
 }
 
 static int salvage_rows(struct maker *m, struct salvage *s, const struct hti_snap_block *block)
@@ -437,12 +481,12 @@ static int salvage_rows(struct maker *m, struct salvage *s, const struct hti_sna
     if (rc == HTSTORE_ENOMEM)
         return no_memory(m);
     if (rc != 0 || s->columns.n_rows != block->n_rows) {
-        lose_block(m, block, "its contents are malformed");
+        lose_block(m, s, block, "its contents are malformed");
         return 0;
     }
     hti_columns_walk_init(&walk, &s->columns);
     while (rc == 0 && hti_columns_walk_next(&walk, &row))
-        rc = salvage_row(m, s, block->node, &row);
+        rc = salvage_row(m, s, &row);
     return rc;
 }
 
@@ -464,10 +508,46 @@ static int salvage_piece(struct maker *m, struct salvage *s, const struct hti_sn
     if (rc == HTSTORE_ENOMEM)
         return no_memory(m);
     if (rc < 0) {
-        lose_block(m, block, "other pieces of its row are lost");
+        leave_out(m, block, "other pieces of its row are lost");
         return 0;
     }
-    return rc == 1 ? 0 : salvage_row(m, s, block->node, &row);
+    return rc == 1 ? 0 : salvage_row(m, s, &row);
+}
+
+/* What an object lacks, now that all its blocks were there. */
+static void count_losses(struct maker *m, struct salvage *s)
+{
+    const uint64_t promised = m->saved->nodes[s->node].n_rows;
+    char label[HTI_SNAP_LABEL_SIZE];
+
+    if (s->n_rows < promised) {
+        hti_snap_graph_label(m->saved, s->node, label);
+        m->report.n_damaged_objects++;
+        m->report.n_lost_rows += promised - s->n_rows;
+        warn(m, "%s: %llu of %llu rows are lost", label, (unsigned long long)(promised - s->n_rows),
+             (unsigned long long)promised);
+    }
+    m->report.n_lost_blocks += s->n_rows < promised && s->n_lost_blocks == 0 ? 1 : s->n_lost_blocks;
+}
+
+/* Finish all nodes before this one: a build keeps flush_mutex from its first row to its end. */
+static int advance(struct maker *m, struct salvage *s, uint32_t node)
+{
+    int rc = 0;
+
+    while (rc == 0 && s->node < node) {
+        if (m->cores[s->node] && (m->saved->nodes[s->node].flags & HTI_SNAP_HAS_CONTENTS)) {
+            count_losses(m, s);
+            rc = fill_up(m, s, m->saved->nodes[s->node].n_rows);
+            if (rc == 0)
+                rc = end_rows(m, s->node, m->error);
+        }
+        s->node++;
+        s->next_number = 0;
+        s->n_rows = s->n_lost_blocks = 0;
+        s->last_size = 0;
+    }
+    return rc;
 }
 
 static int salvage_block(struct maker *m, struct salvage *s, const struct hti_snap_block *block)
@@ -477,32 +557,15 @@ static int salvage_block(struct maker *m, struct salvage *s, const struct hti_sn
     if (block->node >= m->saved->n_nodes || !m->cores[block->node] ||
         !(m->saved->nodes[block->node].flags & HTI_SNAP_HAS_CONTENTS))
         return 0; /* the save counter */
+    rc = advance(m, s, block->node);
+    if (rc != 0)
+        return rc;
+    s->n_lost_blocks += block->number - s->next_number;
+    s->next_number = block->number + 1;
     rc = decode_block(m, s, block);
     if (rc != 0)
         return rc == 1 ? 0 : rc;
     return block->kind == HTI_SNAP_PIECE ? salvage_piece(m, s, block) : salvage_rows(m, s, block);
-}
-
-/* What each object lacks, now that all is known. */
-static int finish_nodes(struct maker *m, struct salvage *s)
-{
-    char label[HTI_SNAP_LABEL_SIZE];
-    int rc = 0;
-
-    for (uint32_t i = 0; rc == 0 && i < m->saved->n_nodes; i++) {
-        const struct hti_snap_node *node = &m->saved->nodes[i];
-        if (!m->cores[i] || !(node->flags & HTI_SNAP_HAS_CONTENTS))
-            continue;
-        rc = end_rows(m, i, m->error);
-        if (rc == 0 && s->n_rows[i] != node->n_rows) {
-            hti_snap_graph_label(m->saved, i, label);
-            m->report.n_damaged_objects++;
-            m->report.n_lost_rows += node->n_rows - s->n_rows[i];
-            warn(m, "%s: %llu of %llu rows are lost", label, (unsigned long long)(node->n_rows - s->n_rows[i]),
-                 (unsigned long long)node->n_rows);
-        }
-    }
-    return rc;
 }
 
 static int salvage_blocks(struct maker *m, struct salvage *s)
@@ -513,15 +576,13 @@ static int salvage_blocks(struct maker *m, struct salvage *s)
 
     do {
         rc = hti_snapscan_next(s->scan, &block, &s->frame, &gap, m->error);
-        if (rc >= 0 && gap.size > 0) {
-            m->report.n_lost_blocks++;
+        if (rc >= 0 && gap.size > 0)
             warn(m, "%llu bytes at byte %llu cannot be read: %s", (unsigned long long)gap.size,
                  (unsigned long long)gap.offset, gap.reason);
-        }
         if (rc == 0)
             rc = salvage_block(m, s, &block);
     } while (rc == 0);
-    return rc == 1 ? finish_nodes(m, s) : rc;
+    return rc == 1 ? advance(m, s, m->saved->n_nodes) : rc;
 }
 
 static int fill_salvaged(struct maker *m, void *source)
@@ -534,15 +595,13 @@ static int fill_salvaged(struct maker *m, void *source)
     hti_piece_joint_init(&s.joint);
     hti_buf_init(&s.frame);
     hti_buf_init(&s.plain);
-    s.n_rows = hti_mem_zalloc_array(m->saved->n_nodes, sizeof *s.n_rows);
-    rc = rc || !s.n_rows ? no_memory(m) : salvage_blocks(m, &s);
+    rc = rc ? no_memory(m) : salvage_blocks(m, &s);
     hti_frame_decoder_free(s.decoder);
     hti_block_space_release(&s.space);
     hti_columns_release(&s.columns);
     hti_piece_joint_release(&s.joint);
     hti_buf_release(&s.frame);
     hti_buf_release(&s.plain);
-    hti_mem_free(s.n_rows);
     return rc;
 }
 
