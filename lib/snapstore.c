@@ -374,6 +374,7 @@ struct salvage {
     uint8_t last_key[HTI_STORED_KEY_MAX];
     size_t last_size;
     uint32_t last_node;
+    struct hti_build *build; /* that took the last row */
 };
 
 static void lose_block(struct maker *m, const struct hti_snap_block *block, const char *why)
@@ -417,13 +418,26 @@ static bool comes_next(struct salvage *s, uint32_t node, const uint8_t *key, siz
     return next;
 }
 
+/* A build with a transaction under way holds flush_mutex: the one before must let go of it. */
+static int change_build(struct maker *m, struct salvage *s, struct hti_build *build)
+{
+    struct hti_build *before = s->build;
+
+    s->build = build;
+    return before && before != build ? hti_build_pause(before, m->error) : 0;
+}
+
 static int salvage_row(struct maker *m, struct salvage *s, uint32_t node, const struct hti_row *row)
 {
     uint8_t key[HTI_STORED_KEY_MAX];
     const size_t size = hti_codec_store_key(m->builds[node].type, row->key, row->key_size, key);
+    int rc;
 
     if (!comes_next(s, node, key, size))
         return 0; /* it was there already */
+    rc = change_build(m, s, &m->builds[node]);
+    if (rc != 0)
+        return rc;
     s->n_rows[node]++;
     return hti_build_row(&m->builds[node], row, m->error);
 }
