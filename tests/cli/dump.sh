@@ -122,6 +122,9 @@ lost=$(LC_ALL=C comm -23 words.tsv rest.tsv | wc -l)
 more=$(LC_ALL=C comm -13 words.tsv rest.tsv | wc -l)
 test "$((lost > 0)):$more" = 1:0 || fail "salvaged: $lost rows lost, $more new"
 rm -rf X
+expect 0 restore s.snap X --salvage
+same X
+rm -rf X
 : >empty
 expect 7 restore empty X
 expect 3 restore nothing X
@@ -214,8 +217,21 @@ for left in I .*.new* .I* I.*; do
     test ! -e "$left" || fail "left over: $left"
 done
 expect 0 init S noise --key=int64 --value=int64 # more than a pipe holds
-perl -e 'srand 1; printf "%d\t%d\n", rand(1e15), rand(1e15) for 1 .. 40000' >noise.tsv
+perl -e 'srand 1; printf "%d\t%d\n", rand(1e15), rand(1e15) for 1 .. 300000' >noise.tsv
 expect 0 import S noise noise.tsv --on-conflict=replace
+mkfifo slower
+perl -e '$SIG{INT} = "DEFAULT"; exec @ARGV' "$HTSTORE" dump S -o slower 2>err.background &
+background=$!
+exec 9<slower
+head -c 1000 <&9 >/dev/null
+kill -s INT "$background"
+cat <&9 >/dev/null
+status=0
+wait "$background" || status=$?
+background=
+exec 9<&-
+test "$status" = 130 || fail "dump: status $status"
+grep -q 'interrupted; no snapshot is left' err.background || fail 'dump does not say that it was interrupted'
 {
     perl -e '$SIG{PIPE} = "DEFAULT"; system @ARGV; print STDERR $? & 127, "\n"' "$HTSTORE" dump S 2>pipe.err
 } | head -c 10 >head.out
