@@ -7,6 +7,7 @@
 #include "block.h"
 #include "bytes.h"
 #include "file.h"
+#include "fixedrows.h"
 #include "frame.h"
 #include "mem.h"
 #include "piece.h"
@@ -18,6 +19,7 @@
 #define LONG_KEY_HEAD_SIZE 4u
 #define MAX_JOBS (HTI_SAVE_MAX_THREADS + 2u)
 #define RAW_CAPACITY ((size_t)1 << 20)
+#define DAMAGED_ROW "a row is damaged: its checksum differs"
 
 /* Rows on their way into a block; or, with pieces, a payload that is ready. */
 struct job {
@@ -25,6 +27,7 @@ struct job {
     uint64_t id; /* of the object */
     struct hti_row_type type;
     bool is_piece;
+    bool has_leaves; /* of fixedrows, instead of stored rows */
     uint32_t n_rows; /* of a piece: 1 in the last one */
     uint64_t bytes; /* of keys and packed values */
     struct hti_buf raw; /* stored rows; or the payload of a piece */
@@ -146,6 +149,18 @@ static int gather_columns(struct worker *w, struct job *job)
     return rc;
 }
 
+static int gather_leaves(struct worker *w, struct job *job)
+{
+    const uint8_t *at = job->raw.data, *end = at + job->raw.size;
+    struct hti_fixedrows_leaf leaf;
+    int rc = 0;
+
+    hti_columns_reset(&w->columns, &job->type);
+    while (rc == 0 && hti_fixedrows_next(&at, end, &leaf))
+        rc = hti_fixedrows_load(job->id, &leaf, &w->columns, &job->digest);
+    return rc;
+}
+
 static int encode_job(void *context, void *user)
 {
     struct worker *w = context;
@@ -155,7 +170,7 @@ static int encode_job(void *context, void *user)
 
     if (!job->is_piece) {
         w->plain.size = 0;
-        rc = gather_columns(w, job);
+        rc = job->has_leaves ? gather_leaves(w, job) : gather_columns(w, job);
         if (rc == 0)
             rc = hti_block_encode(&w->columns, &w->space, plain);
     }
@@ -209,7 +224,7 @@ static int finish_one(struct save *s)
     struct job *job = hti_pool_take(s->pool, &rc);
 
     if (rc == HTSTORE_ECORRUPT)
-        rc = fail_node(s, job->node, "a row is damaged: its checksum differs");
+        rc = fail_node(s, job->node, DAMAGED_ROW);
     else if (rc != 0)
         hti_fail(s->error, rc, "no memory to save");
     if (rc == 0)
@@ -252,6 +267,7 @@ static int start_job(struct save *s, bool is_piece)
     job->id = s->instant->graph.objects[s->node].id;
     hti_snap_node_row_type(&s->instant->graph.snap.nodes[s->node], &job->type);
     job->is_piece = is_piece;
+    job->has_leaves = false;
     job->n_rows = 0;
     job->bytes = 0;
     job->raw.size = job->frame.size = 0;
@@ -360,9 +376,7 @@ static int check_large(struct save *s, const struct large_row *large, struct hti
 
     if (rc != 0)
         return rc;
-    return hti_load_le32(stored) == hti_hash_row_checksum(hash, id)
-               ? 0
-               : fail_node(s, s->node, "a row is damaged: its checksum differs");
+    return hti_load_le32(stored) == hti_hash_row_checksum(hash, id) ? 0 : fail_node(s, s->node, DAMAGED_ROW);
 }
 
 static int add_piece(struct save *s, const struct large_row *large, uint64_t offset)
@@ -422,6 +436,68 @@ static int add_row(struct save *s, const struct hti_row_type *type, const struct
     return rc ? rc : append_entry(s, entry, bytes);
 }
 
+/* --- whole leaves --- */
+
+/* Entries of one size fill the end of their page. If not, the walk tells what is wrong, or else the row does. */
+static int fail_leaf(const struct save *s, struct hti_kvwalk_cursor *cursor, const struct hti_kvwalk_leaf *leaf)
+{
+    struct hti_kvwalk_entry entry;
+    int rc = 0;
+
+    for (unsigned i = 0; rc == 0 && i < leaf->n_entries; i++)
+        rc = hti_kvwalk_cursor_next(cursor, &entry, s->error);
+    return rc < 0 ? rc : fail_node(s, s->node, DAMAGED_ROW);
+}
+
+/* As many rows of a leaf as there is room for in the block: where it ends depends on its rows alone. */
+static int add_some(struct save *s, const struct hti_row_type *type, struct hti_fixedrows_leaf *leaf, uint32_t *n_left)
+{
+    const uint64_t row_size = type->key_size + type->value_size;
+    struct job *job;
+    uint32_t n;
+    int rc = 0;
+
+    if (s->current && (s->current->n_rows == HTI_BLOCK_MAX_ROWS || s->current->bytes + row_size > HTI_BLOCK_MAX_BYTES))
+        rc = submit_current(s);
+    if (rc == 0 && !s->current)
+        rc = start_job(s, false);
+    if (rc != 0)
+        return rc;
+    job = s->current;
+    job->has_leaves = true;
+    n = HTI_BLOCK_MAX_ROWS - job->n_rows;
+    if (n > (HTI_BLOCK_MAX_BYTES - job->bytes) / row_size)
+        n = (uint32_t)((HTI_BLOCK_MAX_BYTES - job->bytes) / row_size);
+    leaf->n_rows = n < *n_left ? n : *n_left;
+    if (hti_fixedrows_keep(leaf, &job->raw) != 0)
+        return hti_fail(s->error, HTSTORE_ENOMEM, "no memory to save");
+    job->n_rows += leaf->n_rows;
+    job->bytes += leaf->n_rows * row_size;
+    leaf->slots += 2 * (size_t)leaf->n_rows;
+    *n_left -= leaf->n_rows;
+    return 0;
+}
+
+static int add_leaf(struct save *s, const struct hti_row_type *type, struct hti_kvwalk_cursor *cursor,
+                    const struct hti_kvwalk_leaf *page)
+{
+    const uint32_t page_size = s->instant->file.file.meta.page_size;
+    const size_t entries_size = hti_kvpage_nodes_size(page->data, page_size);
+    struct hti_fixedrows_leaf leaf = { .start = page_size - (uint32_t)entries_size,
+                                       .page_size = page_size,
+                                       .slots = page->data + HTI_KVPAGE_HEADER_SIZE,
+                                       .entries = page->data + page_size - entries_size };
+    uint32_t n_left = page->n_entries;
+    int rc = 0;
+
+    if (entries_size != n_left * hti_fixedrows_entry_size(type))
+        return fail_leaf(s, cursor, page);
+    while (rc == 0 && n_left > 0)
+        rc = add_some(s, type, &leaf, &n_left);
+    hti_kvwalk_cursor_skip_leaf(cursor);
+    return rc;
+}
+
 /* --- nodes --- */
 
 static int check_node(struct save *s)
@@ -435,11 +511,25 @@ static int check_node(struct save *s)
     return 0;
 }
 
+/* 0, 1 = no more, or negative. */
+static int add_next(struct save *s, const struct hti_row_type *type, struct hti_kvwalk_cursor *cursor)
+{
+    struct hti_kvwalk_entry entry;
+    struct hti_kvwalk_leaf leaf;
+    int rc;
+
+    if (hti_fixedrows_fit(type)) {
+        rc = hti_kvwalk_cursor_leaf(cursor, &leaf, s->error);
+        return rc ? rc : add_leaf(s, type, cursor, &leaf);
+    }
+    rc = hti_kvwalk_cursor_next(cursor, &entry, s->error);
+    return rc ? rc : add_row(s, type, &entry);
+}
+
 static int scan_rows(struct save *s)
 {
     const struct hti_snap_node *node = &s->instant->graph.snap.nodes[s->node];
     struct hti_kvwalk_cursor *cursor;
-    struct hti_kvwalk_entry entry;
     struct hti_row_type type;
     int rc =
         hti_instant_rows(s->instant, s->node, HTI_BLOCK_LARGE + CHECKSUM_SIZE + LONG_KEY_HEAD_SIZE, &cursor, s->error);
@@ -447,11 +537,8 @@ static int scan_rows(struct save *s)
     if (rc != 0)
         return rc;
     hti_snap_node_row_type(node, &type);
-    while ((rc = hti_kvwalk_cursor_next(cursor, &entry, s->error)) == 0) {
-        rc = add_row(s, &type, &entry);
-        if (rc != 0)
-            break;
-    }
+    while (rc == 0)
+        rc = add_next(s, &type, cursor);
     hti_kvwalk_cursor_close(cursor);
     return rc == 1 ? 0 : rc;
 }
