@@ -406,9 +406,7 @@ int hti_kvwalk_cursor_leaf(struct hti_kvwalk_cursor *cursor, struct hti_kvwalk_l
     if (rc != 0)
         return rc;
     const struct level *level = &cursor->levels[cursor->n_levels - 1];
-    leaf->data = level->data;
-    leaf->first = level->next;
-    leaf->n_entries = level->n_nodes;
+    *leaf = (struct hti_kvwalk_leaf){ .data = level->data, .first = level->next, .n_entries = level->n_nodes };
     return 0;
 }
 

@@ -6,6 +6,7 @@
 
 #include "block.h"
 #include "bytes.h"
+#include "encode.h"
 #include "file.h"
 #include "fixedrows.h"
 #include "frame.h"
@@ -14,48 +15,20 @@
 #include "pool.h"
 #include "snapwrite.h"
 
-#define ENTRY_HEAD_SIZE 8u /* of a stored row in a job: sizes of key and value */
 #define CHECKSUM_SIZE 4u /* of a stored row */
 #define LONG_KEY_HEAD_SIZE 4u
 #define MAX_JOBS (HTI_SAVE_MAX_THREADS + 2u)
-#define RAW_CAPACITY ((size_t)1 << 20)
 #define DAMAGED_ROW "a row is damaged: its checksum differs"
-
-/* Rows on their way into a block; or, with pieces, a payload that is ready. */
-struct job {
-    uint32_t node;
-    uint64_t id; /* of the object */
-    struct hti_row_type type;
-    bool is_piece;
-    bool has_leaves; /* of fixedrows, instead of stored rows */
-    uint32_t n_rows; /* of a piece: 1 in the last one */
-    uint64_t bytes; /* of keys and packed values */
-    struct hti_buf raw; /* stored rows; or the payload of a piece */
-    /* outcome */
-    struct hti_buf frame;
-    uint32_t plain_size;
-    uint64_t plain_hash;
-    struct hti_hash128 digest;
-};
-
-/* What a worker has for itself. */
-struct worker {
-    struct hti_frame_encoder *encoder;
-    int level;
-    struct hti_columns columns;
-    struct hti_block_space space;
-    struct hti_buf plain;
-};
 
 struct save {
     struct hti_instant *instant;
     const struct htstore_snapshot_options *options;
     struct hti_snapwrite *writer;
     struct hti_pool *pool;
-    struct job jobs[MAX_JOBS];
-    struct job *free[MAX_JOBS];
+    struct hti_encode_job jobs[MAX_JOBS];
+    struct hti_encode_job *free[MAX_JOBS];
     unsigned n_free, n_jobs;
-    struct job *current; /* being filled */
+    struct hti_encode_job *current; /* being filled */
     /* of the node that is being written */
     uint32_t node;
     uint32_t n_blocks;
@@ -94,93 +67,6 @@ int hti_save_options(const struct htstore_snapshot_options *options, uint32_t kn
     return 0;
 }
 
-/* --- workers --- */
-
-static void release_worker(void *context)
-{
-    struct worker *w = context;
-
-    hti_frame_encoder_free(w->encoder);
-    hti_columns_release(&w->columns);
-    hti_block_space_release(&w->space);
-    hti_buf_release(&w->plain);
-    hti_mem_free(w);
-}
-
-static int init_worker(void *user, void **context)
-{
-    const struct save *s = user;
-    struct worker *w = hti_mem_zalloc(sizeof *w);
-    int rc;
-
-    if (!w)
-        return HTSTORE_ENOMEM;
-    w->level = s->options->level;
-    hti_columns_init(&w->columns);
-    hti_block_space_init(&w->space);
-    hti_buf_init(&w->plain);
-    rc = hti_frame_encoder_new(&w->encoder);
-    if (rc != 0)
-        release_worker(w);
-    else
-        *context = w;
-    return rc;
-}
-
-/* Stored rows become columns. Every row is verified: a damaged store must not make a snapshot. */
-static int gather_columns(struct worker *w, struct job *job)
-{
-    const uint8_t *at = job->raw.data, *end = at + job->raw.size;
-    uint8_t key_space[8];
-    struct hti_hash128 hash;
-    struct hti_row row;
-    int rc = 0;
-
-    hti_columns_reset(&w->columns, &job->type);
-    while (rc == 0 && at < end) {
-        const uint32_t key_size = hti_load_le32(at), value_size = hti_load_le32(at + 4);
-        const uint8_t *key = at + ENTRY_HEAD_SIZE, *value = key + key_size;
-        rc = hti_codec_load_row(&job->type, job->id, key, key_size, value, value_size, key_space, &row, &hash);
-        if (rc == 0)
-            rc = hti_columns_append(&w->columns, &row);
-        hti_digest_add(&job->digest, hash);
-        at = value + value_size;
-    }
-    return rc;
-}
-
-static int gather_leaves(struct worker *w, struct job *job)
-{
-    const uint8_t *at = job->raw.data, *end = at + job->raw.size;
-    struct hti_fixedrows_leaf leaf;
-    int rc = 0;
-
-    hti_columns_reset(&w->columns, &job->type);
-    while (rc == 0 && hti_fixedrows_next(&at, end, &leaf))
-        rc = hti_fixedrows_load(job->id, &leaf, &w->columns, &job->digest);
-    return rc;
-}
-
-static int encode_job(void *context, void *user)
-{
-    struct worker *w = context;
-    struct job *job = user;
-    struct hti_buf *plain = job->is_piece ? &job->raw : &w->plain;
-    int rc = 0;
-
-    if (!job->is_piece) {
-        w->plain.size = 0;
-        rc = job->has_leaves ? gather_leaves(w, job) : gather_columns(w, job);
-        if (rc == 0)
-            rc = hti_block_encode(&w->columns, &w->space, plain);
-    }
-    if (rc != 0)
-        return rc;
-    job->plain_size = (uint32_t)plain->size;
-    job->plain_hash = hti_snap_hash(plain->data, plain->size);
-    return hti_frame_encode(w->encoder, w->level, plain->data, plain->size, &job->frame);
-}
-
 /* --- the caller's side --- */
 
 static int fail_node(const struct save *s, uint32_t node, const char *what)
@@ -199,7 +85,7 @@ static int report(const struct save *s)
     return hti_fail(s->error, HTSTORE_ECANCELED, "the save was stopped by its caller");
 }
 
-static int write_block(struct save *s, struct job *job)
+static int write_block(struct save *s, struct hti_encode_job *job)
 {
     const struct hti_snap_block block = {
         .kind = job->is_piece ? HTI_SNAP_PIECE : HTI_SNAP_ROWS,
@@ -221,7 +107,7 @@ static int write_block(struct save *s, struct job *job)
 static int finish_one(struct save *s)
 {
     int rc;
-    struct job *job = hti_pool_take(s->pool, &rc);
+    struct hti_encode_job *job = hti_pool_take(s->pool, &rc);
 
     if (rc == HTSTORE_ECORRUPT)
         rc = fail_node(s, job->node, DAMAGED_ROW);
@@ -255,7 +141,7 @@ static int submit_current(struct save *s)
 
 static int start_job(struct save *s, bool is_piece)
 {
-    struct job *job;
+    struct hti_encode_job *job;
     int rc = 0;
 
     if (s->n_free == 0)
@@ -297,19 +183,10 @@ static uint64_t row_bytes(const struct hti_row_type *type, const struct hti_kvwa
 
 static int append_entry(struct save *s, const struct hti_kvwalk_entry *entry, uint64_t bytes)
 {
-    struct hti_buf *raw = &s->current->raw;
-    const size_t size = ENTRY_HEAD_SIZE + entry->key_size + entry->value_size;
-    uint8_t *at;
+    const struct hti_kv_bytes key = { entry->key, entry->key_size }, value = { entry->value, entry->value_size };
 
-    if (raw->capacity - raw->size < size && hti_buf_reserve(raw, size > RAW_CAPACITY ? size : RAW_CAPACITY) != 0)
+    if (hti_encode_keep(s->current, key, value) != 0)
         return hti_fail(s->error, HTSTORE_ENOMEM, "no memory to save");
-    at = raw->data + raw->size;
-    hti_store_le32(at, (uint32_t)entry->key_size);
-    hti_store_le32(at + 4, (uint32_t)entry->value_size);
-    memcpy(at + ENTRY_HEAD_SIZE, entry->key, entry->key_size);
-    if (entry->value_size > 0)
-        memcpy(at + ENTRY_HEAD_SIZE + entry->key_size, entry->value, entry->value_size);
-    raw->size += size;
     s->current->n_rows++;
     s->current->bytes += bytes;
     return 0;
@@ -453,7 +330,7 @@ static int fail_leaf(const struct save *s, struct hti_kvwalk_cursor *cursor, con
 static int add_some(struct save *s, const struct hti_row_type *type, struct hti_fixedrows_leaf *leaf, uint32_t *n_left)
 {
     const uint64_t row_size = type->key_size + type->value_size;
-    struct job *job;
+    struct hti_encode_job *job;
     uint32_t n;
     int rc = 0;
 
@@ -593,10 +470,10 @@ static int start(struct save *s, int fd, const char *path)
     const struct hti_pool_options options = { .name = "htstore-save",
                                               .n_workers = hti_save_threads(s->options->threads),
                                               .max_jobs = s->n_jobs - 1,
-                                              .user = s,
-                                              .init = init_worker,
-                                              .release = release_worker,
-                                              .run = encode_job };
+                                              .user = (void *)(uintptr_t)&s->options->level,
+                                              .init = hti_encode_init,
+                                              .release = hti_encode_release,
+                                              .run = hti_encode_run };
     int rc;
 
     for (uint32_t i = 0; i < graph->n_nodes; i++)
