@@ -131,6 +131,7 @@ void bench_print_load(const char *when)
 
     (void)getloadavg(load, 3);
     printf("  load average %s: %.2f %.2f %.2f\n", when, load[0], load[1], load[2]);
+    (void)fflush(stdout);
 }
 
 void bench_print_machine(const char *folder)

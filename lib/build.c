@@ -7,6 +7,7 @@
 #include "mem.h"
 
 #define TRANSACTION_BYTES ((uint64_t)48 << 20) /* far below what LMDB keeps in memory without spilling */
+#define UNSYNCED_BYTES ((uint64_t)2 << 20) /* where commits cost little: what a processor's own cache holds */
 #define ROW_EXTRA 10u /* bytes that a row takes in a page beside key and value */
 
 void hti_build_init(struct hti_build *build, struct htstore *store, const struct hti_row_type *type, uint64_t id,
@@ -122,6 +123,13 @@ static int commit(struct hti_build *build, struct htstore_error *error)
     return 0;
 }
 
+static bool is_full(const struct hti_build *build, uint64_t bytes)
+{
+    const uint64_t most = hti_kv_defers_syncs(build->store->kv) ? UNSYNCED_BYTES : TRANSACTION_BYTES;
+
+    return build->bytes + bytes > most;
+}
+
 int hti_build_stored(struct hti_build *build, struct hti_kv_bytes key, struct hti_kv_bytes value,
                      struct htstore_error *error)
 {
@@ -129,7 +137,7 @@ int hti_build_stored(struct hti_build *build, struct hti_kv_bytes key, struct ht
     int rc = 0;
 
     assert(!build->failed);
-    if (build->write && build->bytes + bytes > TRANSACTION_BYTES)
+    if (build->write && is_full(build, bytes))
         rc = commit(build, error);
     if (rc != 0)
         return rc;

@@ -14,10 +14,6 @@
 #include "bytes.h"
 #include "mem.h"
 
-#define ROW_SEED UINT64_C(0x68747374726f7731)
-#define MIX_HIGH UINT64_C(0x9E3779B97F4A7C15)
-#define MIX_TABLE UINT64_C(0xD6E8FEB86659FD93)
-
 /* Rows of at most this size are gathered and hashed in one call: several times faster than feeding them in pieces. */
 #define SMALL_ROW_SIZE 512
 #define KEY_SIZE_SIZE 4
@@ -43,7 +39,7 @@ static struct hti_hash128 hash_row_in_pieces(const void *key, size_t key_size, c
     hti_store_le32(head, (uint32_t)key_size);
     XXH3_state_t state;
     XXH3_INITSTATE(&state);
-    (void)XXH3_128bits_reset_withSeed(&state, ROW_SEED);
+    (void)XXH3_128bits_reset_withSeed(&state, HTI_HASH_ROW_SEED);
     (void)XXH3_128bits_update(&state, head, sizeof head);
     if (key_size > 0)
         (void)XXH3_128bits_update(&state, key, key_size);
@@ -64,7 +60,7 @@ struct hti_hash128 hti_hash_row(const void *key, size_t key_size, const void *va
         memcpy(row + KEY_SIZE_SIZE, key, key_size);
     if (value_size > 0)
         memcpy(row + KEY_SIZE_SIZE + key_size, value, value_size);
-    return from_xxh(XXH3_128bits_withSeed(row, KEY_SIZE_SIZE + key_size + value_size, ROW_SEED));
+    return from_xxh(XXH3_128bits_withSeed(row, KEY_SIZE_SIZE + key_size + value_size, HTI_HASH_ROW_SEED));
 }
 
 struct hti_row_hasher {
@@ -84,7 +80,7 @@ struct hti_row_hasher *hti_row_hasher_new(size_t key_size)
         return NULL;
     }
     hti_store_le32(head, (uint32_t)key_size);
-    (void)XXH3_128bits_reset_withSeed(hasher->state, ROW_SEED);
+    (void)XXH3_128bits_reset_withSeed(hasher->state, HTI_HASH_ROW_SEED);
     (void)XXH3_128bits_update(hasher->state, head, sizeof head);
     return hasher;
 }
@@ -106,21 +102,6 @@ void hti_row_hasher_free(struct hti_row_hasher *hasher)
         return;
     (void)XXH3_freeState(hasher->state);
     hti_mem_free(hasher);
-}
-
-uint32_t hti_hash_row_checksum(struct hti_hash128 row, uint64_t table_id)
-{
-    uint64_t x = row.low ^ (row.high * MIX_HIGH) ^ (table_id * MIX_TABLE);
-    x ^= x >> 32;
-    x *= MIX_TABLE;
-    x ^= x >> 32;
-    return (uint32_t)x;
-}
-
-void hti_digest_add(struct hti_hash128 *digest, struct hti_hash128 row)
-{
-    digest->low += row.low;
-    digest->high += row.high + (digest->low < row.low);
 }
 
 void hti_digest_subtract(struct hti_hash128 *digest, struct hti_hash128 row)

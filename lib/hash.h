@@ -5,6 +5,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#define HTI_HASH_ROW_SEED UINT64_C(0x68747374726f7731)
+
 struct hti_hash128 {
     uint64_t low, high;
 };
@@ -33,10 +35,23 @@ void hti_row_hasher_free(struct hti_row_hasher *hasher);
  * x = low ^ (high * 0x9E3779B97F4A7C15) ^ (table_id * 0xD6E8FEB86659FD93); x ^= x >> 32; x *= 0xD6E8FEB86659FD93;
  * x ^= x >> 32; the low 32 bits.
  */
-uint32_t hti_hash_row_checksum(struct hti_hash128 row, uint64_t table_id);
+static inline uint32_t hti_hash_row_checksum(struct hti_hash128 row, uint64_t table_id)
+{
+    const uint64_t mix = UINT64_C(0xD6E8FEB86659FD93);
+    uint64_t x = row.low ^ (row.high * UINT64_C(0x9E3779B97F4A7C15)) ^ (table_id * mix);
+
+    x ^= x >> 32;
+    x *= mix;
+    x ^= x >> 32;
+    return (uint32_t)x;
+}
 
 /* Digest of a multiset of rows: the sum of row hashes modulo 2^128. Order-independent, detects accidents, not attacks. */
-void hti_digest_add(struct hti_hash128 *digest, struct hti_hash128 row);
+static inline void hti_digest_add(struct hti_hash128 *digest, struct hti_hash128 row)
+{
+    digest->low += row.low;
+    digest->high += row.high + (digest->low < row.low);
+}
 void hti_digest_subtract(struct hti_hash128 *digest, struct hti_hash128 row);
 
 /* Secret of an in-memory hash: random, never stored. */

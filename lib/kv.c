@@ -23,6 +23,7 @@
 #define MIN_GROWTH ((uint64_t)1 << 30)
 #define NAME_SIZE 24
 #define PROBE_SIZE (1 << 20)
+#define HINT_SIZE ((uint64_t)8 << 20)
 #define MAX_TRIMMED_PAGES 100000u /* freed in one transaction: their numbers go into one record of the free list */
 
 /* A database handle of this process. Handles are opened by the writer, and closed by it only while not pinned. */
@@ -50,6 +51,8 @@ struct hti_kv_write {
     MDB_txn *txn;
     uint64_t database;
     MDB_dbi dbi;
+    MDB_cursor *end; /* at the end of `appended`, while rows are appended */
+    uint64_t appended;
 };
 
 struct hti_kv_cursor {
@@ -66,6 +69,8 @@ struct hti_kv {
     uint32_t page_size;
     uint32_t n_databases; /* size of the array */
     uint32_t max_pinned;
+    bool defers; /* commits do not sync; like the next one, the writer's */
+    uint64_t synced_size; /* of the file that the disk has been told to write */
 
     pthread_mutex_t mutex;
     pthread_cond_t changed;
@@ -534,12 +539,31 @@ int hti_kv_put_new(struct hti_kv_write *write, uint64_t database, struct hti_kv_
     return rc == MDB_KEYEXIST ? 1 : write_result(write, rc, "store a record", error);
 }
 
+static void close_end(struct hti_kv_write *write)
+{
+    if (write->end)
+        mdb_cursor_close(write->end);
+    write->end = NULL;
+}
+
+/* A cursor that stays at the end, where mdb_put() would come down from the root for each row. */
+static int open_end(struct hti_kv_write *write, uint64_t database)
+{
+    if (write->end && write->appended == database)
+        return 0;
+    close_end(write);
+    write->appended = database;
+    return mdb_cursor_open(write->txn, write_handle(write, database), &write->end);
+}
+
 int hti_kv_append(struct hti_kv_write *write, uint64_t database, struct hti_kv_bytes key, struct hti_kv_bytes value,
                   struct htstore_error *error)
 {
     MDB_val k = to_val(key), v = to_val(value);
-    const int rc = mdb_put(write->txn, write_handle(write, database), &k, &v, MDB_APPEND);
+    int rc = open_end(write, database);
 
+    if (rc == 0)
+        rc = mdb_cursor_put(write->end, &k, &v, MDB_APPEND);
     if (rc == MDB_KEYEXIST)
         return hti_fail(error, HTSTORE_ECORRUPT, "rows do not come in ascending order of keys");
     return write_result(write, rc, "append a row", error);
@@ -592,6 +616,7 @@ int hti_kv_drop(struct hti_kv_write *write, uint64_t database, struct htstore_er
     const MDB_dbi dbi = write_handle(write, database);
     int rc;
 
+    close_end(write);
     pthread_mutex_lock(&kv->mutex);
     close_gate(kv);
     rc = mdb_drop(write->txn, dbi, 1);
@@ -625,14 +650,30 @@ static bool is_disk_full(struct hti_kv *kv)
     return errno == ENOSPC || errno == EDQUOT || errno == EFBIG;
 }
 
+/* While syncs are deferred: have the disk take what has been appended meanwhile. Only a hint. */
+static void start_writing(struct hti_kv *kv)
+{
+    struct stat st;
+    int fd;
+
+    if (mdb_env_get_fd(kv->env, &fd) != 0 || fstat(fd, &st) != 0 || (uint64_t)st.st_size < kv->synced_size + HINT_SIZE)
+        return;
+    (void)sync_file_range(fd, (off_t)kv->synced_size, st.st_size - (off_t)kv->synced_size, SYNC_FILE_RANGE_WRITE);
+    kv->synced_size = (uint64_t)st.st_size;
+}
+
 int hti_kv_commit(struct hti_kv_write *write, struct htstore_error *error)
 {
-    int rc = mdb_txn_commit(write->txn);
+    int rc;
 
+    close_end(write);
+    rc = mdb_txn_commit(write->txn);
     if (rc == EIO && is_disk_full(write->kv))
         rc = ENOSPC;
     const int result = write_result(write, rc, "commit", error);
 
+    if (rc == 0 && write->kv->defers)
+        start_writing(write->kv);
     hti_mem_free(write);
     return result;
 }
@@ -641,8 +682,27 @@ void hti_kv_abort(struct hti_kv_write *write)
 {
     if (!write)
         return;
+    close_end(write);
     mdb_txn_abort(write->txn);
     hti_mem_free(write);
+}
+
+int hti_kv_defer_syncs(struct hti_kv *kv, bool defer, struct htstore_error *error)
+{
+    int rc = mdb_env_set_flags(kv->env, MDB_NOSYNC, defer);
+
+    if (rc == 0 && !defer)
+        rc = mdb_env_sync(kv->env, 1);
+    kv->synced_size = 0;
+    kv->defers = defer && rc == 0;
+    if (rc == EIO && is_disk_full(kv))
+        rc = ENOSPC;
+    return rc ? fail(kv, rc, "sync", error) : 0;
+}
+
+bool hti_kv_defers_syncs(const struct hti_kv *kv)
+{
+    return kv->defers;
 }
 
 /* --- reading --- */

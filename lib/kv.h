@@ -82,6 +82,12 @@ int hti_kv_trim(struct hti_kv_write *write, uint64_t database, uint64_t max, boo
 int hti_kv_drop(struct hti_kv_write *write, uint64_t database, struct htstore_error *error);
 int hti_kv_commit(struct hti_kv_write *write, struct htstore_error *error);
 void hti_kv_abort(struct hti_kv_write *write);
+/*
+ * From now on commits do not sync, for a new store that nobody is to see before it is whole; or sync all, and go back to
+ * the usual. Writer, no transaction open.
+ */
+int hti_kv_defer_syncs(struct hti_kv *kv, bool defer, struct htstore_error *error);
+bool hti_kv_defers_syncs(const struct hti_kv *kv);
 
 /* --- reading --- */
 /* `slow`: held for long (cursors, snapshots of a reader); growth does not wait for those, it is refused. */

@@ -357,12 +357,11 @@ int hti_kvwalk_cursor_open(struct hti_kvwalk *walk, const struct hti_kvpage_tree
     return 0;
 }
 
-int hti_kvwalk_cursor_next(struct hti_kvwalk_cursor *cursor, struct hti_kvwalk_entry *entry,
-                           struct htstore_error *error)
+/* Go down to the next leaf that has entries left, or stay on it. 0, 1 = no more, or negative. */
+static int reach_leaf(struct hti_kvwalk_cursor *cursor)
 {
     int rc = 1;
 
-    cursor->error = error;
     if (!cursor->begun) {
         cursor->begun = true;
         rc = cursor->tree.root == HTI_KVPAGE_NONE ? 1 : enter_page(cursor, cursor->tree.root);
@@ -374,11 +373,48 @@ int hti_kvwalk_cursor_next(struct hti_kvwalk_cursor *cursor, struct hti_kvwalk_e
         else if (level->is_branch)
             rc = next_child(cursor, level);
         else
-            rc = next_entry(cursor, level, entry);
+            return 0;
     }
+    return rc;
+}
+
+int hti_kvwalk_cursor_next(struct hti_kvwalk_cursor *cursor, struct hti_kvwalk_entry *entry,
+                           struct htstore_error *error)
+{
+    int rc;
+
+    cursor->error = error;
+    do {
+        rc = reach_leaf(cursor);
+        if (rc != 0)
+            break;
+        rc = next_entry(cursor, &cursor->levels[cursor->n_levels - 1], entry);
+    } while (rc == 1);
     if (rc < 0)
         cursor->n_levels = 0;
     return rc;
+}
+
+int hti_kvwalk_cursor_leaf(struct hti_kvwalk_cursor *cursor, struct hti_kvwalk_leaf *leaf, struct htstore_error *error)
+{
+    int rc;
+
+    cursor->error = error;
+    rc = reach_leaf(cursor);
+    if (rc < 0)
+        cursor->n_levels = 0;
+    if (rc != 0)
+        return rc;
+    const struct level *level = &cursor->levels[cursor->n_levels - 1];
+    *leaf = (struct hti_kvwalk_leaf){ .data = level->data, .first = level->next, .n_entries = level->n_nodes };
+    return 0;
+}
+
+void hti_kvwalk_cursor_skip_leaf(struct hti_kvwalk_cursor *cursor)
+{
+    struct level *level = &cursor->levels[cursor->n_levels - 1];
+
+    level->next = level->n_nodes;
 }
 
 void hti_kvwalk_cursor_close(struct hti_kvwalk_cursor *cursor)

@@ -96,6 +96,17 @@ int hti_kvwalk_cursor_open(struct hti_kvwalk *walk, const struct hti_kvpage_tree
  */
 int hti_kvwalk_cursor_next(struct hti_kvwalk_cursor *cursor, struct hti_kvwalk_entry *entry,
                            struct htstore_error *error);
+/*
+ * The leaf that the next entry lies on, for those who take entries by themselves: nothing of it is checked but the header.
+ * It stays at hand until it is skipped, or its entries are taken one by one. 0, 1 or an error as above.
+ */
+struct hti_kvwalk_leaf {
+    const uint8_t *data; /* of the page, until the next call */
+    unsigned first; /* that was not taken yet */
+    unsigned n_entries;
+};
+int hti_kvwalk_cursor_leaf(struct hti_kvwalk_cursor *cursor, struct hti_kvwalk_leaf *leaf, struct htstore_error *error);
+void hti_kvwalk_cursor_skip_leaf(struct hti_kvwalk_cursor *cursor);
 void hti_kvwalk_cursor_close(struct hti_kvwalk_cursor *cursor); /* NULL is allowed */
 /* Read `size` bytes at `offset` of a value that an entry left out. HTSTORE_ECORRUPT (the file ends before), HTSTORE_EIO. */
 int hti_kvwalk_read_value(struct hti_kvwalk *walk, uint64_t page, uint64_t offset, void *data, size_t size,

@@ -6,53 +6,29 @@
 
 #include "block.h"
 #include "bytes.h"
+#include "encode.h"
 #include "file.h"
+#include "fixedrows.h"
 #include "frame.h"
 #include "mem.h"
 #include "piece.h"
 #include "pool.h"
 #include "snapwrite.h"
 
-#define ENTRY_HEAD_SIZE 8u /* of a stored row in a job: sizes of key and value */
 #define CHECKSUM_SIZE 4u /* of a stored row */
 #define LONG_KEY_HEAD_SIZE 4u
 #define MAX_JOBS (HTI_SAVE_MAX_THREADS + 2u)
-#define RAW_CAPACITY ((size_t)1 << 20)
-
-/* Rows on their way into a block; or, with pieces, a payload that is ready. */
-struct job {
-    uint32_t node;
-    uint64_t id; /* of the object */
-    struct hti_row_type type;
-    bool is_piece;
-    uint32_t n_rows; /* of a piece: 1 in the last one */
-    uint64_t bytes; /* of keys and packed values */
-    struct hti_buf raw; /* stored rows; or the payload of a piece */
-    /* outcome */
-    struct hti_buf frame;
-    uint32_t plain_size;
-    uint64_t plain_hash;
-    struct hti_hash128 digest;
-};
-
-/* What a worker has for itself. */
-struct worker {
-    struct hti_frame_encoder *encoder;
-    int level;
-    struct hti_columns columns;
-    struct hti_block_space space;
-    struct hti_buf plain;
-};
+#define DAMAGED_ROW "a row is damaged: its checksum differs"
 
 struct save {
     struct hti_instant *instant;
     const struct htstore_snapshot_options *options;
     struct hti_snapwrite *writer;
     struct hti_pool *pool;
-    struct job jobs[MAX_JOBS];
-    struct job *free[MAX_JOBS];
+    struct hti_encode_job jobs[MAX_JOBS];
+    struct hti_encode_job *free[MAX_JOBS];
     unsigned n_free, n_jobs;
-    struct job *current; /* being filled */
+    struct hti_encode_job *current; /* being filled */
     /* of the node that is being written */
     uint32_t node;
     uint32_t n_blocks;
@@ -91,81 +67,6 @@ int hti_save_options(const struct htstore_snapshot_options *options, uint32_t kn
     return 0;
 }
 
-/* --- workers --- */
-
-static void release_worker(void *context)
-{
-    struct worker *w = context;
-
-    hti_frame_encoder_free(w->encoder);
-    hti_columns_release(&w->columns);
-    hti_block_space_release(&w->space);
-    hti_buf_release(&w->plain);
-    hti_mem_free(w);
-}
-
-static int init_worker(void *user, void **context)
-{
-    const struct save *s = user;
-    struct worker *w = hti_mem_zalloc(sizeof *w);
-    int rc;
-
-    if (!w)
-        return HTSTORE_ENOMEM;
-    w->level = s->options->level;
-    hti_columns_init(&w->columns);
-    hti_block_space_init(&w->space);
-    hti_buf_init(&w->plain);
-    rc = hti_frame_encoder_new(&w->encoder);
-    if (rc != 0)
-        release_worker(w);
-    else
-        *context = w;
-    return rc;
-}
-
-/* Stored rows become columns. Every row is verified: a damaged store must not make a snapshot. */
-static int gather_columns(struct worker *w, struct job *job)
-{
-    const uint8_t *at = job->raw.data, *end = at + job->raw.size;
-    uint8_t key_space[8];
-    struct hti_hash128 hash;
-    struct hti_row row;
-    int rc = 0;
-
-    hti_columns_reset(&w->columns, &job->type);
-    while (rc == 0 && at < end) {
-        const uint32_t key_size = hti_load_le32(at), value_size = hti_load_le32(at + 4);
-        const uint8_t *key = at + ENTRY_HEAD_SIZE, *value = key + key_size;
-        rc = hti_codec_load_row(&job->type, job->id, key, key_size, value, value_size, key_space, &row, &hash);
-        if (rc == 0)
-            rc = hti_columns_append(&w->columns, &row);
-        hti_digest_add(&job->digest, hash);
-        at = value + value_size;
-    }
-    return rc;
-}
-
-static int encode_job(void *context, void *user)
-{
-    struct worker *w = context;
-    struct job *job = user;
-    struct hti_buf *plain = job->is_piece ? &job->raw : &w->plain;
-    int rc = 0;
-
-    if (!job->is_piece) {
-        w->plain.size = 0;
-        rc = gather_columns(w, job);
-        if (rc == 0)
-            rc = hti_block_encode(&w->columns, &w->space, plain);
-    }
-    if (rc != 0)
-        return rc;
-    job->plain_size = (uint32_t)plain->size;
-    job->plain_hash = hti_snap_hash(plain->data, plain->size);
-    return hti_frame_encode(w->encoder, w->level, plain->data, plain->size, &job->frame);
-}
-
 /* --- the caller's side --- */
 
 static int fail_node(const struct save *s, uint32_t node, const char *what)
@@ -184,7 +85,7 @@ static int report(const struct save *s)
     return hti_fail(s->error, HTSTORE_ECANCELED, "the save was stopped by its caller");
 }
 
-static int write_block(struct save *s, struct job *job)
+static int write_block(struct save *s, struct hti_encode_job *job)
 {
     const struct hti_snap_block block = {
         .kind = job->is_piece ? HTI_SNAP_PIECE : HTI_SNAP_ROWS,
@@ -206,10 +107,10 @@ static int write_block(struct save *s, struct job *job)
 static int finish_one(struct save *s)
 {
     int rc;
-    struct job *job = hti_pool_take(s->pool, &rc);
+    struct hti_encode_job *job = hti_pool_take(s->pool, &rc);
 
     if (rc == HTSTORE_ECORRUPT)
-        rc = fail_node(s, job->node, "a row is damaged: its checksum differs");
+        rc = fail_node(s, job->node, DAMAGED_ROW);
     else if (rc != 0)
         hti_fail(s->error, rc, "no memory to save");
     if (rc == 0)
@@ -240,7 +141,7 @@ static int submit_current(struct save *s)
 
 static int start_job(struct save *s, bool is_piece)
 {
-    struct job *job;
+    struct hti_encode_job *job;
     int rc = 0;
 
     if (s->n_free == 0)
@@ -252,6 +153,7 @@ static int start_job(struct save *s, bool is_piece)
     job->id = s->instant->graph.objects[s->node].id;
     hti_snap_node_row_type(&s->instant->graph.snap.nodes[s->node], &job->type);
     job->is_piece = is_piece;
+    job->has_leaves = false;
     job->n_rows = 0;
     job->bytes = 0;
     job->raw.size = job->frame.size = 0;
@@ -281,19 +183,10 @@ static uint64_t row_bytes(const struct hti_row_type *type, const struct hti_kvwa
 
 static int append_entry(struct save *s, const struct hti_kvwalk_entry *entry, uint64_t bytes)
 {
-    struct hti_buf *raw = &s->current->raw;
-    const size_t size = ENTRY_HEAD_SIZE + entry->key_size + entry->value_size;
-    uint8_t *at;
+    const struct hti_kv_bytes key = { entry->key, entry->key_size }, value = { entry->value, entry->value_size };
 
-    if (raw->capacity - raw->size < size && hti_buf_reserve(raw, size > RAW_CAPACITY ? size : RAW_CAPACITY) != 0)
+    if (hti_encode_keep(s->current, key, value) != 0)
         return hti_fail(s->error, HTSTORE_ENOMEM, "no memory to save");
-    at = raw->data + raw->size;
-    hti_store_le32(at, (uint32_t)entry->key_size);
-    hti_store_le32(at + 4, (uint32_t)entry->value_size);
-    memcpy(at + ENTRY_HEAD_SIZE, entry->key, entry->key_size);
-    if (entry->value_size > 0)
-        memcpy(at + ENTRY_HEAD_SIZE + entry->key_size, entry->value, entry->value_size);
-    raw->size += size;
     s->current->n_rows++;
     s->current->bytes += bytes;
     return 0;
@@ -360,9 +253,7 @@ static int check_large(struct save *s, const struct large_row *large, struct hti
 
     if (rc != 0)
         return rc;
-    return hti_load_le32(stored) == hti_hash_row_checksum(hash, id)
-               ? 0
-               : fail_node(s, s->node, "a row is damaged: its checksum differs");
+    return hti_load_le32(stored) == hti_hash_row_checksum(hash, id) ? 0 : fail_node(s, s->node, DAMAGED_ROW);
 }
 
 static int add_piece(struct save *s, const struct large_row *large, uint64_t offset)
@@ -422,6 +313,68 @@ static int add_row(struct save *s, const struct hti_row_type *type, const struct
     return rc ? rc : append_entry(s, entry, bytes);
 }
 
+/* --- whole leaves --- */
+
+/* Entries of one size fill the end of their page. If not, the walk tells what is wrong, or else the row does. */
+static int fail_leaf(const struct save *s, struct hti_kvwalk_cursor *cursor, const struct hti_kvwalk_leaf *leaf)
+{
+    struct hti_kvwalk_entry entry;
+    int rc = 0;
+
+    for (unsigned i = 0; rc == 0 && i < leaf->n_entries; i++)
+        rc = hti_kvwalk_cursor_next(cursor, &entry, s->error);
+    return rc < 0 ? rc : fail_node(s, s->node, DAMAGED_ROW);
+}
+
+/* As many rows of a leaf as there is room for in the block: where it ends depends on its rows alone. */
+static int add_some(struct save *s, const struct hti_row_type *type, struct hti_fixedrows_leaf *leaf, uint32_t *n_left)
+{
+    const uint64_t row_size = type->key_size + type->value_size;
+    struct hti_encode_job *job;
+    uint32_t n;
+    int rc = 0;
+
+    if (s->current && (s->current->n_rows == HTI_BLOCK_MAX_ROWS || s->current->bytes + row_size > HTI_BLOCK_MAX_BYTES))
+        rc = submit_current(s);
+    if (rc == 0 && !s->current)
+        rc = start_job(s, false);
+    if (rc != 0)
+        return rc;
+    job = s->current;
+    job->has_leaves = true;
+    n = HTI_BLOCK_MAX_ROWS - job->n_rows;
+    if (n > (HTI_BLOCK_MAX_BYTES - job->bytes) / row_size)
+        n = (uint32_t)((HTI_BLOCK_MAX_BYTES - job->bytes) / row_size);
+    leaf->n_rows = n < *n_left ? n : *n_left;
+    if (hti_fixedrows_keep(leaf, &job->raw) != 0)
+        return hti_fail(s->error, HTSTORE_ENOMEM, "no memory to save");
+    job->n_rows += leaf->n_rows;
+    job->bytes += leaf->n_rows * row_size;
+    leaf->slots += 2 * (size_t)leaf->n_rows;
+    *n_left -= leaf->n_rows;
+    return 0;
+}
+
+static int add_leaf(struct save *s, const struct hti_row_type *type, struct hti_kvwalk_cursor *cursor,
+                    const struct hti_kvwalk_leaf *page)
+{
+    const uint32_t page_size = s->instant->file.file.meta.page_size;
+    const size_t entries_size = hti_kvpage_nodes_size(page->data, page_size);
+    struct hti_fixedrows_leaf leaf = { .start = page_size - (uint32_t)entries_size,
+                                       .page_size = page_size,
+                                       .slots = page->data + HTI_KVPAGE_HEADER_SIZE,
+                                       .entries = page->data + page_size - entries_size };
+    uint32_t n_left = page->n_entries;
+    int rc = 0;
+
+    if (entries_size != n_left * hti_fixedrows_entry_size(type))
+        return fail_leaf(s, cursor, page);
+    while (rc == 0 && n_left > 0)
+        rc = add_some(s, type, &leaf, &n_left);
+    hti_kvwalk_cursor_skip_leaf(cursor);
+    return rc;
+}
+
 /* --- nodes --- */
 
 static int check_node(struct save *s)
@@ -435,11 +388,25 @@ static int check_node(struct save *s)
     return 0;
 }
 
+/* 0, 1 = no more, or negative. */
+static int add_next(struct save *s, const struct hti_row_type *type, struct hti_kvwalk_cursor *cursor)
+{
+    struct hti_kvwalk_entry entry;
+    struct hti_kvwalk_leaf leaf;
+    int rc;
+
+    if (hti_fixedrows_fit(type)) {
+        rc = hti_kvwalk_cursor_leaf(cursor, &leaf, s->error);
+        return rc ? rc : add_leaf(s, type, cursor, &leaf);
+    }
+    rc = hti_kvwalk_cursor_next(cursor, &entry, s->error);
+    return rc ? rc : add_row(s, type, &entry);
+}
+
 static int scan_rows(struct save *s)
 {
     const struct hti_snap_node *node = &s->instant->graph.snap.nodes[s->node];
     struct hti_kvwalk_cursor *cursor;
-    struct hti_kvwalk_entry entry;
     struct hti_row_type type;
     int rc =
         hti_instant_rows(s->instant, s->node, HTI_BLOCK_LARGE + CHECKSUM_SIZE + LONG_KEY_HEAD_SIZE, &cursor, s->error);
@@ -447,11 +414,8 @@ static int scan_rows(struct save *s)
     if (rc != 0)
         return rc;
     hti_snap_node_row_type(node, &type);
-    while ((rc = hti_kvwalk_cursor_next(cursor, &entry, s->error)) == 0) {
-        rc = add_row(s, &type, &entry);
-        if (rc != 0)
-            break;
-    }
+    while (rc == 0)
+        rc = add_next(s, &type, cursor);
     hti_kvwalk_cursor_close(cursor);
     return rc == 1 ? 0 : rc;
 }
@@ -506,10 +470,10 @@ static int start(struct save *s, int fd, const char *path)
     const struct hti_pool_options options = { .name = "htstore-save",
                                               .n_workers = hti_save_threads(s->options->threads),
                                               .max_jobs = s->n_jobs - 1,
-                                              .user = s,
-                                              .init = init_worker,
-                                              .release = release_worker,
-                                              .run = encode_job };
+                                              .user = (void *)(uintptr_t)&s->options->level,
+                                              .init = hti_encode_init,
+                                              .release = hti_encode_release,
+                                              .run = hti_encode_run };
     int rc;
 
     for (uint32_t i = 0; i < graph->n_nodes; i++)

@@ -335,6 +335,17 @@ static int allocate(struct maker *m)
     return m->ids && m->cores && m->builds && m->built && m->names ? 0 : no_memory(m);
 }
 
+/* Nobody sees the store yet: what it holds is synced once, when all is there. */
+static int defer_syncs(struct maker *m, bool defer)
+{
+    int rc;
+
+    pthread_mutex_lock(&m->store->flush_mutex);
+    rc = hti_kv_defer_syncs(m->store->kv, defer, m->error);
+    pthread_mutex_unlock(&m->store->flush_mutex);
+    return rc;
+}
+
 /* Rows come from `fill`: the whole snapshot, or what is intact of it. */
 static int make_store(struct maker *m, uint64_t lsn, int (*fill)(struct maker *m, void *source), void *source)
 {
@@ -348,9 +359,13 @@ static int make_store(struct maker *m, uint64_t lsn, int (*fill)(struct maker *m
     if (rc == 0)
         rc = make_cores(m);
     if (rc == 0)
+        rc = defer_syncs(m, true);
+    if (rc == 0)
         rc = fill(m, source);
     if (m->store)
         abort_builds(m);
+    if (rc == 0)
+        rc = defer_syncs(m, false);
     if (rc == 0)
         rc = show_objects(m, lsn);
     rc = close_store(m, rc);

@@ -5,6 +5,7 @@
 
 #include "block.h"
 #include "bytes.h"
+#include "fixedrows.h"
 #include "frame.h"
 #include "mem.h"
 #include "piece.h"
@@ -160,6 +161,28 @@ static int take_row(struct job *job, const struct hti_row *row)
     return job->id ? store_row(job, row, &key, hash) : 0;
 }
 
+static void edge_key(const struct job *job, const uint8_t *packed, struct key *key)
+{
+    key->size = hti_codec_store_key(&job->type, packed, job->type.key_size, key->bytes);
+}
+
+/* All rows of a block at once. */
+static int take_fixed(const struct worker *w, struct job *job)
+{
+    const struct hti_columns *columns = &w->columns;
+    const uint32_t key_size = job->type.key_size;
+    const int rc = hti_fixedrows_store(job->id, columns, &job->stored, &job->digest);
+
+    if (rc == 1)
+        return hti_snapread_fail_block(job->reader, &job->block, "keys do not ascend", &job->error);
+    if (rc != 0)
+        return no_memory(job);
+    edge_key(job, columns->keys.data, &job->first);
+    edge_key(job, columns->keys.data + (size_t)(columns->n_rows - 1) * key_size, &job->last);
+    job->n_rows = columns->n_rows;
+    return 0;
+}
+
 static int decode_rows(struct worker *w, struct job *job, const struct hti_buf *plain)
 {
     struct hti_columns_walk walk;
@@ -170,6 +193,8 @@ static int decode_rows(struct worker *w, struct job *job, const struct hti_buf *
         return no_memory(job);
     if (rc != 0 || w->columns.n_rows != job->block.n_rows)
         return hti_snapread_fail_block(job->reader, &job->block, "its contents are malformed", &job->error);
+    if (hti_fixedrows_fit(&job->type))
+        return take_fixed(w, job);
     hti_columns_walk_init(&walk, &w->columns);
     while (rc == 0 && hti_columns_walk_next(&walk, &row))
         rc = take_row(job, &row);
