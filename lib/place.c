@@ -6,12 +6,14 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "create.h"
 #include "file.h"
 #include "mem.h"
 
+#define MAX_LEVELS 4096 /* of folders */
 #define ALLOW_FLAGS (HTSTORE_ALLOW_ANY_FILESYSTEM | HTSTORE_ALLOW_SHARED_FOLDER)
 
 static int make_path(struct hti_place *place, const char *target, struct htstore_error *error)
@@ -29,7 +31,35 @@ static int make_path(struct hti_place *place, const char *target, struct htstore
     return 0;
 }
 
-int hti_place_choose(struct hti_place *place, const char *target, struct htstore_error *error)
+static bool is_same(const struct stat *a, const struct stat *b)
+{
+    return a->st_dev == b->st_dev && a->st_ino == b->st_ino;
+}
+
+/* Is this folder that one, or inside of it? */
+static bool is_inside(int folder_fd, int avoid_fd)
+{
+    struct stat avoided, st, above;
+    bool found = false;
+    int fd = openat(folder_fd, ".", O_PATH | O_DIRECTORY | O_CLOEXEC);
+
+    if (fstat(avoid_fd, &avoided) != 0)
+        memset(&avoided, 0, sizeof avoided);
+    for (int i = 0; i < MAX_LEVELS && fd >= 0 && fstat(fd, &st) == 0; i++) {
+        found = is_same(&avoided, &st);
+        const int up = found ? -1 : openat(fd, "..", O_PATH | O_DIRECTORY | O_CLOEXEC);
+        const bool top = up < 0 || fstat(up, &above) != 0 || is_same(&st, &above);
+        close(fd);
+        fd = up;
+        if (top)
+            break;
+    }
+    if (fd >= 0)
+        close(fd);
+    return found;
+}
+
+int hti_place_choose(struct hti_place *place, const char *target, int avoid_fd, struct htstore_error *error)
 {
     int rc;
 
@@ -44,6 +74,8 @@ int hti_place_choose(struct hti_place *place, const char *target, struct htstore
         return rc;
     if (faccessat(place->parent_fd, place->name, F_OK, AT_SYMLINK_NOFOLLOW) == 0)
         return hti_fail(error, HTSTORE_EEXIST, "%s: already exists", target);
+    if (avoid_fd >= 0 && is_inside(place->parent_fd, avoid_fd))
+        return hti_fail(error, HTSTORE_EINVAL, "%s: lies inside the damaged store, which is not to be touched", target);
     return hti_create_clear(place->parent_fd, place->temporary, target, error);
 }
 

@@ -16,9 +16,10 @@ struct hti_place {
 
 /*
  * Choose the place, and clear what an interrupted call left there. HTSTORE_EEXIST (the target exists), HTSTORE_EBUSY (somebody is at
- * work there), HTSTORE_ENOTFOUND (no parent folder), HTSTORE_EINVAL, HTSTORE_EIO, HTSTORE_ENOMEM. To be left in any case.
+ * work there), HTSTORE_ENOTFOUND (no parent folder), HTSTORE_EINVAL (also: it would lie in the folder `avoid_fd`; -1: none), HTSTORE_EIO,
+ * HTSTORE_ENOMEM. To be left in any case.
  */
-int hti_place_choose(struct hti_place *place, const char *target, struct htstore_error *error);
+int hti_place_choose(struct hti_place *place, const char *target, int avoid_fd, struct htstore_error *error);
 /* Create and open a store there, with sizes and permissions of `options` (complete, store.h) and without callbacks. */
 int hti_place_open(struct hti_place *place, const struct htstore_options *options, struct htstore **store,
                    struct htstore_error *error);

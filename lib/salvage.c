@@ -4,19 +4,11 @@
  */
 #include "salvage.h"
 
-#include <errno.h>
-#include <fcntl.h>
-#include <limits.h>
-#include <stdio.h>
 #include <string.h>
-#include <sys/file.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
-#include "create.h"
-#include "file.h"
 #include "flush.h"
 #include "mem.h"
+#include "place.h"
 #include "store.h"
 #include "structure.h"
 #include "varlayout.h"
@@ -25,24 +17,13 @@
 #include "wreck_journal.h"
 #include "wreck_rows.h"
 
-#define MAX_LEVELS 4096 /* of folders */
 #define OP_BYTES ((size_t)1 << 20)
 #define LIST_BYTES ((size_t)4 << 20) /* written in one go */
-#define ALLOW_FLAGS (HTSTORE_ALLOW_ANY_FILESYSTEM | HTSTORE_ALLOW_SHARED_FOLDER)
-
-/* Where the new store takes shape, and where it goes. */
-struct place {
-    char *parent, *name;
-    char *path; /* of the temporary folder */
-    char temporary[NAME_MAX + 1];
-    int parent_fd;
-    int fd; /* of the temporary folder, once it is made */
-};
 
 struct salvage {
     struct hti_wreck wreck;
     struct htstore_options options;
-    struct place place;
+    struct hti_place place;
     struct htstore *store; /* the new one */
     struct hti_record *list, **end; /* waits to be written */
     size_t list_bytes;
@@ -410,22 +391,6 @@ static int fill_variable(struct salvage *s, const struct hti_wreck_table *table)
 
 /* --- the new store --- */
 
-static int open_store(struct salvage *s)
-{
-    struct htstore_options options = s->options;
-    int rc;
-
-    options.size = sizeof options;
-    options.flags = (options.flags & ALLOW_FLAGS) | HTSTORE_CREATE | HTSTORE_EXCLUSIVE;
-    options.log = NULL;
-    options.slow_reader = NULL;
-    rc = htstore_open(s->place.path, &options, &s->store, s->error);
-    if (rc != 0)
-        return rc;
-    s->place.fd = fcntl(s->store->dir_fd, F_DUPFD_CLOEXEC, 0);
-    return s->place.fd < 0 ? hti_file_fail(s->error, errno, s->place.path, "cannot keep the new store's folder") : 0;
-}
-
 static int fill_store(struct salvage *s)
 {
     struct hti_wreck *wreck = &s->wreck;
@@ -453,7 +418,7 @@ static int fill_store(struct salvage *s)
 static int build_store(struct salvage *s)
 {
     struct htstore_error reason;
-    int rc = open_store(s);
+    int rc = hti_place_open(&s->place, &s->options, &s->store, s->error);
 
     if (rc == 0)
         rc = fill_store(s);
@@ -466,90 +431,11 @@ static int build_store(struct salvage *s)
         rc = rc ? rc : closed;
     }
     if (rc == 0)
-        rc = hti_create_publish(s->place.parent_fd, s->place.temporary, s->place.name, s->place.fd, s->place.path,
-                                s->error);
+        rc = hti_place_publish(&s->place, s->error);
     return rc;
 }
 
-/* --- its place --- */
-
-static int make_path(struct salvage *s, const char *target)
-{
-    struct place *p = &s->place;
-    size_t size;
-
-    if (snprintf(p->temporary, sizeof p->temporary, ".%s" HTI_CREATE_TMP_SUFFIX, p->name) >= (int)sizeof p->temporary)
-        return hti_fail(s->error, HTSTORE_EINVAL, "%s: the name is too long", target);
-    size = strlen(p->parent) + strlen(p->temporary) + 2;
-    p->path = hti_mem_alloc(size);
-    if (!p->path)
-        return no_memory(s);
-    snprintf(p->path, size, "%s/%s", p->parent, p->temporary);
-    return 0;
-}
-
-static bool is_same(const struct stat *a, const struct stat *b)
-{
-    return a->st_dev == b->st_dev && a->st_ino == b->st_ino;
-}
-
-/* Is this folder the store's, or inside of it? */
-static bool is_inside(const struct hti_wreck *wreck, int folder_fd)
-{
-    struct stat own, st, above;
-    bool found = false;
-    int fd = openat(folder_fd, ".", O_PATH | O_DIRECTORY | O_CLOEXEC);
-
-    if (fstat(wreck->dir_fd, &own) != 0)
-        memset(&own, 0, sizeof own);
-    for (int i = 0; i < MAX_LEVELS && fd >= 0 && fstat(fd, &st) == 0; i++) {
-        found = is_same(&own, &st);
-        const int up = found ? -1 : openat(fd, "..", O_PATH | O_DIRECTORY | O_CLOEXEC);
-        const bool top = up < 0 || fstat(up, &above) != 0 || is_same(&st, &above);
-        close(fd);
-        fd = up;
-        if (top)
-            break;
-    }
-    if (fd >= 0)
-        close(fd);
-    return found;
-}
-
-static int choose_place(struct salvage *s, const char *target)
-{
-    struct place *p = &s->place;
-    int rc = hti_path_split(target, &p->parent, &p->name, s->error);
-
-    if (rc == 0)
-        rc = make_path(s, target);
-    if (rc == 0)
-        rc = hti_folder_open(AT_FDCWD, p->parent, p->parent, &p->parent_fd, s->error);
-    if (rc != 0)
-        return rc;
-    if (faccessat(p->parent_fd, p->name, F_OK, AT_SYMLINK_NOFOLLOW) == 0)
-        return hti_fail(s->error, HTSTORE_EEXIST, "%s: already exists", target);
-    if (is_inside(&s->wreck, p->parent_fd))
-        return hti_fail(s->error, HTSTORE_EINVAL, "%s: lies inside the damaged store, which is not to be touched",
-                        target);
-    return hti_create_clear(p->parent_fd, p->temporary, target, s->error);
-}
-
-/* Unlocked by name rather than by closing: a forked child may share the open file. */
-static void leave_place(struct place *p, bool failed)
-{
-    if (p->fd >= 0) {
-        flock(p->fd, LOCK_UN);
-        close(p->fd);
-    }
-    if (failed)
-        hti_create_clear(p->parent_fd, p->temporary, p->path, NULL); /* not if it is somebody else's by now */
-    if (p->parent_fd >= 0)
-        close(p->parent_fd);
-    hti_mem_free(p->path);
-    hti_mem_free(p->parent);
-    hti_mem_free(p->name);
-}
+/* --- the call --- */
 
 static int check_arguments(const char *path, const char *target, const struct htstore_recovery *report,
                            struct htstore_error *error)
@@ -572,7 +458,7 @@ static void fill_report(const struct hti_wreck *wreck, struct htstore_recovery *
 int htstore_recover(const char *path, const char *target, const struct htstore_options *options,
                     struct htstore_recovery *report, struct htstore_error *error)
 {
-    struct salvage s = { .error = error, .place = { .parent_fd = -1, .fd = -1 } };
+    struct salvage s = { .error = error };
     bool building = false;
     int rc = check_arguments(path, target, report, error);
 
@@ -583,7 +469,7 @@ int htstore_recover(const char *path, const char *target, const struct htstore_o
     if (rc != 0)
         return rc;
     s.end = &s.list;
-    rc = choose_place(&s, target);
+    rc = hti_place_choose(&s.place, target, s.wreck.dir_fd, error);
     if (rc == 0) {
         building = true;
         rc = build_store(&s);
@@ -592,7 +478,7 @@ int htstore_recover(const char *path, const char *target, const struct htstore_o
         rc = s.wreck.lossy;
     if (rc >= 0 && report)
         fill_report(&s.wreck, report);
-    leave_place(&s.place, building && rc < 0);
+    hti_place_leave(&s.place, building && rc < 0);
     hti_wreck_close(&s.wreck);
     return rc;
 }

@@ -712,7 +712,7 @@ int htstore_snapshot_restore(const char *path, int fd, const char *target,
         rc = hti_snapshot_open_path(path, &fd, error);
     if (rc != 0)
         return rc;
-    rc = hti_place_choose(&m.place, target, error);
+    rc = hti_place_choose(&m.place, target, -1, error);
     if (rc == 0) {
         building = true;
         rc = restore_to(&m, fd, own ? path : "(stream)");
