@@ -238,8 +238,19 @@ static uint32_t inspect_level(uint32_t level)
                                          : HTI_INSPECT_FULL;
 }
 
+/* Whoever reads all pages reads the file. */
+static uint64_t data_size(const struct check *c)
+{
+    char path[PATH_MAX];
+    struct stat st;
+
+    snprintf(path, sizeof path, "%s/data.mdb", c->path);
+    return c->options.level != HTSTORE_CHECK_QUICK && stat(path, &st) == 0 ? (uint64_t)st.st_size : 0;
+}
+
 static void take_report(struct check *c, const struct hti_inspect_report *r)
 {
+    c->report.bytes += data_size(c);
     c->report.lsn = r->applied_lsn;
     c->report.n_objects = r->n_objects;
     c->report.n_rows += c->options.level == HTSTORE_CHECK_QUICK ? 0 : r->n_rows;
