@@ -53,25 +53,15 @@ static int put_head(struct hti_build *build, const struct hti_store_record *reco
     return rc ? rc : hti_catalog_put_garbage(build->write, &garbage, error);
 }
 
-/* A write or sync of LMDB that failed is not repeated: its pages may be gone. */
-static int refuse(struct hti_build *build, int rc, const struct htstore_error *own, struct htstore_error *error)
-{
-    if (rc == HTSTORE_EIO || rc == HTSTORE_ECORRUPT)
-        hti_journal_poison(build->store->journal, own);
-    hti_error_copy(error, own);
-    return rc;
-}
-
 /* The database exists, empty, before the transaction that says whose it is not yet. */
 static int begin_database(struct hti_build *build, struct htstore_error *error)
 {
     struct htstore *store = build->store;
     const uint64_t database = store->record.next_id++;
-    struct htstore_error own;
-    const int rc = hti_kv_acquire(store->kv, database, true, &own);
+    const int rc = hti_kv_acquire(store->kv, database, true, error);
 
     if (rc != 0)
-        return refuse(build, rc, &own, error);
+        return rc;
     build->totals.database = database;
     build->pinned = true;
     return 0;
@@ -95,16 +85,21 @@ static int begin_transaction(struct hti_build *build, uint64_t bytes, struct hts
     return rc;
 }
 
-static int fail(struct hti_build *build, int rc, struct htstore_error *error)
+/* A failed write of LMDB poisons the store, whichever step of a transaction it is. */
+static int fail(struct hti_build *build, int rc, const struct htstore_error *reason, struct htstore_error *error)
 {
     build->failed = true;
     if (build->write) {
         hti_kv_abort(build->write);
         build->write = NULL;
     }
+    if (rc == HTSTORE_EIO)
+        hti_journal_poison(build->store->journal, reason);
     leave(build);
     if (rc == HTI_KV_MAP_FULL)
         return hti_fail(error, HTSTORE_EBUSY, "the map is full, and an open cursor keeps it from growing");
+    if (rc != 0)
+        hti_error_copy(error, reason);
     return rc;
 }
 
@@ -117,8 +112,10 @@ static int commit(struct hti_build *build, struct htstore_error *error)
         return 0;
     rc = hti_kv_commit(build->write, &own);
     build->write = NULL;
+    if (rc == HTSTORE_ECORRUPT)
+        hti_journal_poison(build->store->journal, &own);
     if (rc != 0)
-        return fail(build, refuse(build, rc, &own, error), error);
+        return fail(build, rc, &own, error);
     leave(build);
     return 0;
 }
@@ -134,6 +131,7 @@ int hti_build_stored(struct hti_build *build, struct hti_kv_bytes key, struct ht
                      struct htstore_error *error)
 {
     const uint64_t bytes = key.size + value.size + ROW_EXTRA;
+    struct htstore_error own;
     int rc = 0;
 
     assert(!build->failed);
@@ -143,12 +141,12 @@ int hti_build_stored(struct hti_build *build, struct hti_kv_bytes key, struct ht
         return rc;
     if (!build->write) {
         enter(build);
-        rc = begin_transaction(build, bytes, error);
+        rc = begin_transaction(build, bytes, &own);
     }
     if (rc == 0)
-        rc = hti_kv_append(build->write, build->totals.database, key, value, error);
+        rc = hti_kv_append(build->write, build->totals.database, key, value, &own);
     if (rc != 0)
-        return fail(build, rc, error);
+        return fail(build, rc, &own, error);
     build->bytes += bytes;
     build->totals.n_rows++;
     return 0;
@@ -174,10 +172,15 @@ int hti_build_row(struct hti_build *build, const struct hti_row *row, struct hts
     const size_t size = hti_codec_stored_size(build->type, row);
     uint8_t key[HTI_STORED_KEY_MAX];
     struct hti_kv_bytes stored_key = { key, hti_codec_store_key(build->type, row->key, row->key_size, key) };
-    int rc = make_space(build, size, error);
+    struct htstore_error own;
+    int rc = make_space(build, size, &own);
 
-    if (rc != 0)
-        return build->write ? fail(build, rc, error) : rc;
+    if (rc != 0 && build->write)
+        return fail(build, rc, &own, error);
+    if (rc != 0) {
+        hti_error_copy(error, &own);
+        return rc;
+    }
     hti_codec_store_row(build->type, build->totals.id, row, hash, build->space);
     rc = hti_build_stored(build, stored_key, (struct hti_kv_bytes){ build->space, size }, error);
     if (rc == 0)
@@ -209,7 +212,7 @@ int hti_build_finish(struct hti_build *build, struct htstore_error *error)
 void hti_build_abort(struct hti_build *build)
 {
     if (build->write)
-        fail(build, 0, NULL);
+        fail(build, 0, NULL, NULL);
     unpin(build);
     if (build->totals.database == 0)
         return;

@@ -342,6 +342,39 @@ static int check_flags(MDB_txn *txn, MDB_dbi dbi)
     return rc ? rc : flags ? MDB_INCOMPATIBLE : 0;
 }
 
+/*
+ * LMDB calls a short write, which is what a device that becomes full answers, an I/O error. Whether there is room for
+ * more tells them apart. Trying again is safe either way: a transaction that failed is written anew, all of it.
+ */
+static bool is_disk_full(struct hti_kv *kv)
+{
+    struct rlimit limit;
+    struct stat st;
+    int fd;
+
+    if (mdb_env_get_fd(kv->env, &fd) != 0 || fstat(fd, &st) != 0)
+        return false;
+    if (getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur < (rlim_t)st.st_size + PROBE_SIZE)
+        return true;
+    if (fallocate(fd, FALLOC_FL_KEEP_SIZE, st.st_size, PROBE_SIZE) == 0)
+        return false;
+    return errno == ENOSPC || errno == EDQUOT || errno == EFBIG;
+}
+
+/* A page of data that found no room may be written again. After a meta page LMDB writes nothing more. */
+static int commit_transaction(struct hti_kv *kv, MDB_txn *txn)
+{
+    int rc = mdb_txn_commit(txn);
+
+    if (rc == EIO && is_disk_full(kv))
+        rc = ENOSPC;
+    if (rc == ENOSPC && mdb_txn_begin(kv->env, NULL, 0, &txn) == 0)
+        mdb_txn_abort(txn);
+    else if (rc == ENOSPC)
+        rc = MDB_PANIC;
+    return rc;
+}
+
 /* A handle is valid for others only once the transaction that opened it is committed. */
 static int open_handle(struct hti_kv *kv, uint64_t number, bool create, MDB_dbi *dbi)
 {
@@ -359,7 +392,7 @@ static int open_handle(struct hti_kv *kv, uint64_t number, bool create, MDB_dbi 
         mdb_txn_abort(txn);
         return rc;
     }
-    return mdb_txn_commit(txn);
+    return commit_transaction(kv, txn);
 }
 
 static void enter_database(struct hti_kv *kv, struct database *entry, uint64_t number, MDB_dbi dbi, uint32_t n_pins)
@@ -631,25 +664,6 @@ int hti_kv_drop(struct hti_kv_write *write, uint64_t database, struct htstore_er
     return write_result(write, rc, "delete a database", error);
 }
 
-/*
- * LMDB calls a short write, which is what a device that becomes full answers, an I/O error. Whether there is room for
- * more tells them apart. Trying again is safe either way: a transaction that failed is written anew, all of it.
- */
-static bool is_disk_full(struct hti_kv *kv)
-{
-    struct rlimit limit;
-    struct stat st;
-    int fd;
-
-    if (mdb_env_get_fd(kv->env, &fd) != 0 || fstat(fd, &st) != 0)
-        return false;
-    if (getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur < (rlim_t)st.st_size + PROBE_SIZE)
-        return true;
-    if (fallocate(fd, FALLOC_FL_KEEP_SIZE, st.st_size, PROBE_SIZE) == 0)
-        return false;
-    return errno == ENOSPC || errno == EDQUOT || errno == EFBIG;
-}
-
 /* While syncs are deferred: have the disk take what has been appended meanwhile. Only a hint. */
 static void start_writing(struct hti_kv *kv)
 {
@@ -667,15 +681,11 @@ int hti_kv_commit(struct hti_kv_write *write, struct htstore_error *error)
     int rc;
 
     close_end(write);
-    rc = mdb_txn_commit(write->txn);
-    if (rc == EIO && is_disk_full(write->kv))
-        rc = ENOSPC;
-    const int result = write_result(write, rc, "commit", error);
-
+    rc = write_result(write, commit_transaction(write->kv, write->txn), "commit", error);
     if (rc == 0 && write->kv->defers)
         start_writing(write->kv);
     hti_mem_free(write);
-    return result;
+    return rc;
 }
 
 void hti_kv_abort(struct hti_kv_write *write)

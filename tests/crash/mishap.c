@@ -182,3 +182,16 @@ STAND_IN int renameat2(int from_dir, const char *from, int to_dir, const char *t
 
     return error ? (int)fail(error) : (int)syscall(SYS_renameat2, from_dir, from, to_dir, to, flags);
 }
+
+STAND_IN int openat(int dir_fd, const char *name, int flags, ...)
+{
+    const bool creates = (flags & O_CREAT) != 0;
+    bool half = false;
+    va_list list;
+
+    va_start(list, flags);
+    const mode_t mode = flags & (O_CREAT | O_TMPFILE) ? va_arg(list, mode_t) : 0;
+    va_end(list);
+    const int error = creates ? check(MISHAP_MAKE, name, &half) : 0;
+    return error ? (int)fail(error) : (int)syscall(SYS_openat, dir_fd, name, flags, mode);
+}

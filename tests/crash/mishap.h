@@ -12,7 +12,8 @@ enum mishap_call {
     MISHAP_DATASYNC, /* fdatasync */
     MISHAP_SYNC, /* fsync */
     MISHAP_UNLINK, /* unlinkat */
-    MISHAP_RENAME /* renameat2; by its target */
+    MISHAP_RENAME, /* renameat2; by its target */
+    MISHAP_MAKE /* openat that creates */
 };
 
 struct mishap {
