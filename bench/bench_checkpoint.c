@@ -67,16 +67,16 @@ static void fill(const struct setting *s)
 
 /* --- checkpoint --- */
 
-static double save(const struct setting *s, struct htstore_checkpoint *checkpoint)
+static struct bench_span save(const struct setting *s, struct htstore_checkpoint *checkpoint)
 {
     struct htstore_error error;
-    double start;
+    struct bench_span start;
 
     (void)unlink(s->snapshot);
-    start = bench_now();
+    start = bench_begin();
     if (htstore_checkpoint_write(checkpoint, s->snapshot, NULL, &error) < 0)
         bench_stop(&error);
-    return bench_now() - start;
+    return bench_end(start);
 }
 
 static void print_ratios(const struct setting *s, const struct bench_times *ours, const struct bench_times *theirs)
@@ -91,6 +91,7 @@ static void print_ratios(const struct setting *s, const struct bench_times *ours
            (double)copied / (double)stored_rows);
     printf("  => checkpoint: %.2f x as fast (wanted 3), %.2f x smaller (wanted 2.5)\n",
            bench_median(theirs) / bench_median(ours), (double)copied / (double)mine);
+    printf("     by time of processors: %.2f x\n", bench_median_cpu(theirs) / bench_median_cpu(ours));
 }
 
 static void measure_checkpoint(const struct setting *s)
@@ -133,17 +134,17 @@ static void remove_target(const struct setting *s)
     bench_shell("rm -rf '%s'", s->target);
 }
 
-static double restore(const struct setting *s, uint32_t flags)
+static struct bench_span restore(const struct setting *s, uint32_t flags)
 {
     struct htstore_snapshot_restore_options options = { .size = sizeof options, .flags = flags };
     struct htstore_error error;
-    double start;
+    struct bench_span start;
 
     remove_target(s);
-    start = bench_now();
+    start = bench_begin();
     if (htstore_snapshot_restore(s->snapshot, -1, s->target, &options, NULL, &error) < 0)
         bench_stop(&error);
-    return bench_now() - start;
+    return bench_end(start);
 }
 
 /* The rows as they are stored, in order, for the plain loop. */
@@ -211,23 +212,23 @@ static uint64_t append_some(MDB_env *env, uint64_t first, const uint8_t *rows)
     return end;
 }
 
-static double append_all(const struct setting *s, const uint8_t *rows)
+static struct bench_span append_all(const struct setting *s, const uint8_t *rows)
 {
     MDB_env *env;
-    double start;
+    struct bench_span start;
 
     remove_target(s);
-    start = bench_now();
+    start = bench_begin();
     if (mkdir(s->target, 0700) != 0 || mdb_env_create(&env) != 0 || mdb_env_set_maxdbs(env, 4) != 0 ||
         mdb_env_set_mapsize(env, (size_t)1 << 40) != 0 || mdb_env_open(env, s->target, 0, 0600) != 0)
         bench_fail("cannot create %s", s->target);
     for (uint64_t i = 0; i < stored_rows;)
         i = append_some(env, i, rows);
     mdb_env_close(env);
-    return bench_now() - start;
+    return bench_end(start);
 }
 
-static double load(const struct setting *s)
+static struct bench_span load(const struct setting *s)
 {
     remove_target(s);
     bench_shell("mkdir '%s'", s->target);
@@ -261,6 +262,8 @@ static void measure_restore(const struct setting *s)
     bench_print("mdb_load of mdb_dump -a", &loaded, stored_rows, missing);
     printf("  => restore: %.2f x as fast as the MDB_APPEND loop (wanted 1.0)\n",
            bench_median(&append) / bench_median(&none));
+    printf("     by time of processors, the decoding included: %.2f x\n",
+           bench_median_cpu(&append) / bench_median_cpu(&none));
     if (full.n > 0)
         printf("  => restore, verified in full: %.2f x as fast as the MDB_APPEND loop\n",
                bench_median(&append) / bench_median(&full));

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/utsname.h>
 #include <sys/vfs.h>
@@ -43,13 +44,36 @@ double bench_now(void)
     return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
 }
 
+static double cpu_of(int who)
+{
+    struct rusage usage;
+
+    if (getrusage(who, &usage) != 0)
+        return 0;
+    return (double)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) +
+           (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) * 1e-6;
+}
+
+struct bench_span bench_begin(void)
+{
+    return (struct bench_span){ bench_now(), cpu_of(RUSAGE_SELF) + cpu_of(RUSAGE_CHILDREN) };
+}
+
+struct bench_span bench_end(struct bench_span begin)
+{
+    const struct bench_span end = bench_begin();
+
+    return (struct bench_span){ end.seconds - begin.seconds, end.cpu - begin.cpu };
+}
+
 /* --- measured times --- */
 
-void bench_add(struct bench_times *times, double seconds)
+void bench_add(struct bench_times *times, struct bench_span span)
 {
     if (times->n == BENCH_MAX_RUNS)
         bench_fail("too many runs");
-    times->v[times->n++] = seconds;
+    times->v[times->n] = span.seconds;
+    times->cpu[times->n++] = span.cpu;
 }
 
 static int compare_doubles(const void *a, const void *b)
@@ -73,6 +97,14 @@ double bench_median(const struct bench_times *times)
         return 0;
     sort_times(times, &s);
     return s.n % 2 ? s.v[s.n / 2] : (s.v[s.n / 2 - 1] + s.v[s.n / 2]) / 2;
+}
+
+double bench_median_cpu(const struct bench_times *times)
+{
+    struct bench_times cpu = *times;
+
+    memcpy(cpu.v, times->cpu, sizeof cpu.v);
+    return bench_median(&cpu);
 }
 
 double bench_min(const struct bench_times *times)
@@ -100,12 +132,12 @@ void bench_print(const char *name, const struct bench_times *times, uint64_t n_r
     const double spread = bench_spread(times);
 
     if (times->n == 0) {
-        printf("  %-44s %s\n", name, reason);
+        printf("  %-42s %s\n", name, reason);
         return;
     }
-    printf("  %-44s median %8.3f s  min %8.3f s  %7.1f ns a row  n %u  spread %3.0f %%%s\n", name, bench_median(times),
-           bench_min(times), bench_median(times) * 1e9 / (double)n_rows, times->n, spread * 100,
-           spread > 0.1 ? " noisy" : "");
+    printf("  %-42s median %7.3f s  min %7.3f s  %6.1f ns a row  processors %7.3f s  spread %3.0f %%%s\n", name,
+           bench_median(times), bench_min(times), bench_median(times) * 1e9 / (double)n_rows, bench_median_cpu(times),
+           spread * 100, spread > 0.1 ? " noisy" : "");
     (void)fflush(stdout);
 }
 
@@ -162,11 +194,11 @@ bool bench_has_tool(const char *name)
 
 /* --- other programs and files --- */
 
-double bench_shell(const char *format, ...)
+struct bench_span bench_shell(const char *format, ...)
 {
     char command[4096];
+    struct bench_span start;
     va_list args;
-    double start;
     int n;
 
     va_start(args, format);
@@ -174,10 +206,10 @@ double bench_shell(const char *format, ...)
     va_end(args);
     if (n < 0 || (size_t)n >= sizeof command)
         bench_fail("a command is too long");
-    start = bench_now();
+    start = bench_begin();
     if (system(command) != 0) /* NOLINT: paths are quoted by the caller */
         bench_fail("failed: %s", command);
-    return bench_now() - start;
+    return bench_end(start);
 }
 
 uint64_t bench_file_size(const char *path)
@@ -189,11 +221,11 @@ uint64_t bench_file_size(const char *path)
     return (uint64_t)st.st_size;
 }
 
-double bench_read_file(const char *path)
+struct bench_span bench_read_file(const char *path)
 {
     uint8_t *part = bench_alloc(PART_SIZE, 1);
     const int fd = open(path, O_RDONLY | O_CLOEXEC);
-    const double start = bench_now();
+    const struct bench_span start = bench_begin();
     off_t offset = 0;
     ssize_t got;
 
@@ -203,7 +235,7 @@ double bench_read_file(const char *path)
         offset += got;
     close(fd);
     free(part);
-    return bench_now() - start;
+    return bench_end(start);
 }
 
 double bench_memcpy_speed(void)

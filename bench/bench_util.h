@@ -15,16 +15,25 @@ void bench_fail(const char *format, ...) __attribute__((format(printf, 1, 2), no
 
 double bench_now(void); /* seconds of a clock that only rises */
 
+/* Seconds on the clock, and of processors, of this process and those it waited for: what others do shows less in the second. */
+struct bench_span {
+    double seconds, cpu;
+};
+struct bench_span bench_begin(void);
+struct bench_span bench_end(struct bench_span begin);
+
 /* --- measured times, seconds --- */
 struct bench_times {
     double v[BENCH_MAX_RUNS];
+    double cpu[BENCH_MAX_RUNS];
     unsigned n;
 };
-void bench_add(struct bench_times *times, double seconds);
+void bench_add(struct bench_times *times, struct bench_span span);
+double bench_median_cpu(const struct bench_times *times);
 double bench_median(const struct bench_times *times); /* 0 without any */
 double bench_min(const struct bench_times *times);
 double bench_spread(const struct bench_times *times); /* (largest - smallest) / median */
-/* "name  median  min  ns a row  spread"; `reason` replaces the figures if nothing was measured. */
+/* "name  median  min  ns a row  processor time  spread"; `reason` replaces the figures if nothing was measured. */
 void bench_print(const char *name, const struct bench_times *times, uint64_t n_rows, const char *reason);
 
 /* --- the machine --- */
@@ -33,10 +42,10 @@ void bench_print_load(const char *when);
 bool bench_has_tool(const char *name); /* on $PATH */
 
 /* --- other programs and files --- */
-/* Run a shell command. Its seconds; exits if it fails. */
-double bench_shell(const char *format, ...) __attribute__((format(printf, 1, 2)));
+/* Run a shell command; exits if it fails. */
+struct bench_span bench_shell(const char *format, ...) __attribute__((format(printf, 1, 2)));
 uint64_t bench_file_size(const char *path);
-double bench_read_file(const char *path); /* seconds to read it once by pread, 1 MiB at a time */
+struct bench_span bench_read_file(const char *path); /* once by pread, 1 MiB at a time */
 double bench_memcpy_speed(void); /* bytes a second that are copied */
 char *bench_path(const char *folder, const char *name); /* freed by the caller */
 

@@ -82,6 +82,7 @@ static int begin_transaction(struct hti_build *build, uint64_t bytes, struct hts
     if (rc == 0 && first)
         rc = put_head(build, &store->record, error);
     build->bytes = 0;
+    build->capacity = hti_kv_defers_syncs(store->kv) ? UNSYNCED_BYTES : TRANSACTION_BYTES;
     return rc;
 }
 
@@ -120,13 +121,6 @@ static int commit(struct hti_build *build, struct htstore_error *error)
     return 0;
 }
 
-static bool is_full(const struct hti_build *build, uint64_t bytes)
-{
-    const uint64_t most = hti_kv_defers_syncs(build->store->kv) ? UNSYNCED_BYTES : TRANSACTION_BYTES;
-
-    return build->bytes + bytes > most;
-}
-
 int hti_build_stored(struct hti_build *build, struct hti_kv_bytes key, struct hti_kv_bytes value,
                      struct htstore_error *error)
 {
@@ -135,7 +129,7 @@ int hti_build_stored(struct hti_build *build, struct hti_kv_bytes key, struct ht
     int rc = 0;
 
     assert(!build->failed);
-    if (build->write && is_full(build, bytes))
+    if (build->write && build->bytes + bytes > build->capacity)
         rc = commit(build, error);
     if (rc != 0)
         return rc;

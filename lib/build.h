@@ -16,7 +16,7 @@ struct hti_build {
     bool failed;
     bool pinned; /* the database is, in kv */
     struct hti_kv_write *write; /* the transaction under way; flush_mutex is held meanwhile */
-    uint64_t bytes; /* written in it */
+    uint64_t bytes, capacity; /* written in it; that it takes */
     uint8_t *space; /* for a stored row */
     size_t space_size;
 };
