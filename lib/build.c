@@ -4,6 +4,7 @@
 #include <assert.h>
 #include <string.h>
 
+#include "flush.h"
 #include "mem.h"
 
 #define TRANSACTION_BYTES ((uint64_t)48 << 20) /* far below what LMDB keeps in memory without spilling */
@@ -67,12 +68,26 @@ static int begin_database(struct hti_build *build, struct htstore_error *error)
     return 0;
 }
 
+/* Writers that wait for memory would wait for as long as this thread goes on, which may take the lock again at once. */
+static void serve_waiting(struct htstore *store)
+{
+    bool waiting;
+
+    pthread_mutex_lock(&store->write_mutex);
+    waiting = store->n_waiting > 0;
+    pthread_mutex_unlock(&store->write_mutex);
+    if (waiting)
+        hti_flush_locked(store, NULL); /* if it fails, they are told */
+}
+
 static int begin_transaction(struct hti_build *build, uint64_t bytes, struct htstore_error *error)
 {
     struct htstore *store = build->store;
     const bool first = build->totals.database == 0;
-    int rc = hti_journal_poisoned(store->journal, error);
+    int rc;
 
+    serve_waiting(store);
+    rc = hti_journal_poisoned(store->journal, error);
     if (rc == 0)
         rc = make_room(store, 2 * (bytes > TRANSACTION_BYTES ? bytes : TRANSACTION_BYTES), error);
     if (rc == 0 && first)

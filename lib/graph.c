@@ -173,12 +173,14 @@ static bool has_counter_name(const struct hti_root_entry *entries, size_t n)
     return false;
 }
 
-static int add_entries(struct gather *g, const struct hti_root_entry *entries, size_t n)
+/* A key that the root mapping was given since the entries were listed is the mapping's: names occur once. */
+static int add_entries(struct gather *g, const struct hti_core *mapping, const struct hti_root_entry *entries, size_t n)
 {
     int rc = 0;
 
     for (size_t i = 0; rc == 0 && i < n; i++)
-        rc = add_edge(g, 0, entries[i].name, entries[i].name_size, entries[i].core);
+        if (!mapping || !hti_members_find(&mapping->members, entries[i].name, entries[i].name_size))
+            rc = add_edge(g, 0, entries[i].name, entries[i].name_size, entries[i].core);
     return rc;
 }
 
@@ -210,7 +212,7 @@ static int add_root(struct gather *g, const struct hti_root *root, const int64_t
         entries = names;
     }
     if (rc == 0)
-        rc = add_entries(g, entries, n);
+        rc = add_entries(g, root->mapping, entries, n);
     taken = rc == 0 && (has_counter_name(entries, n) ||
                         (root->mapping && hti_members_find(&root->mapping->members, HTI_GRAPH_COUNTER_NAME,
                                                            sizeof HTI_GRAPH_COUNTER_NAME - 1)));

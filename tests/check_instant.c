@@ -12,6 +12,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "build.h"
 #include "bytes.h"
 #include "snapshot.h"
 #include "unpack.h"
@@ -942,6 +943,44 @@ START_TEST(writers_restores_cursors_and_flushes_never_wait_for_ever)
 }
 END_TEST
 
+/* Without this, only a flusher that is lucky gets the lock while contents are built. */
+START_TEST(a_build_flushes_for_writers_that_wait)
+{
+    enum { N_TEXTS = 60, TEXT_SIZE = 1 << 20 }; /* two transactions */
+    struct htstore_schema schema = api_schema(HTSTORE_INT64, "''", HTSTORE_STRING);
+    struct htstore_table *texts;
+    struct hti_build build;
+    char *value = calloc(1, TEXT_SIZE + 4);
+
+    api.options.flush_age_ms = UINT32_MAX;
+    api_open_store();
+    w.left = new_table("left");
+    OK(htstore_table_create(api.store, "texts", &schema, &texts, &api.error));
+    objects_keep(texts);
+    fill(w.left, 1);
+    pthread_mutex_lock(&api.store->write_mutex);
+    api.store->n_waiting++; /* nobody who wakes the flusher */
+    pthread_mutex_unlock(&api.store->write_mutex);
+    hti_store_le32((uint8_t *)value, TEXT_SIZE);
+    hti_build_init(&build, api.store, &texts->handle.core->type, 1, true);
+    for (uint64_t i = 0; i < N_TEXTS; i++) {
+        uint8_t key[8];
+        hti_store_le64(key, i);
+        const struct hti_row row = { key, 8, value, TEXT_SIZE + 4 };
+        OK(hti_build_row(&build, &row, &api.error));
+        if (i == 0)
+            fill(w.left, 2);
+    }
+    ck_assert_uint_eq(atomic_load(&api.store->applied_lsn), atomic_load(&api.store->visible_lsn));
+    pthread_mutex_lock(&api.store->write_mutex);
+    api.store->n_waiting--;
+    pthread_mutex_unlock(&api.store->write_mutex);
+    hti_build_abort(&build);
+    hti_build_release(&build);
+    free(value);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("instant");
@@ -957,6 +996,7 @@ int main(void)
     tcase_add_test(tests, what_is_added_while_a_restore_loads_is_restored_with_all_else);
     tcase_add_test(tests, a_restore_that_fails_leaves_what_was_added_meanwhile);
     tcase_add_loop_test(tests, writers_restores_cursors_and_flushes_never_wait_for_ever, 0, 2);
+    tcase_add_test(tests, a_build_flushes_for_writers_that_wait);
     suite_add_tcase(suite, tests);
     return check_run(suite);
 }
