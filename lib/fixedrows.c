@@ -46,6 +46,19 @@ size_t hti_fixedrows_entry_size(const struct hti_row_type *type)
     return (NODE_HEAD_SIZE + type->key_size + type->value_size + CHECKSUM_SIZE + 1) & ~(size_t)1;
 }
 
+bool hti_fixedrows_of_leaf(const struct hti_row_type *type, const struct hti_kvwalk_leaf *page, uint32_t page_size,
+                           struct hti_fixedrows_leaf *leaf)
+{
+    const size_t size = hti_kvpage_nodes_size(page->data, page_size);
+
+    *leaf = (struct hti_fixedrows_leaf){ .n_rows = page->n_entries,
+                                         .start = page_size - (uint32_t)size,
+                                         .page_size = page_size,
+                                         .slots = page->data + HTI_KVPAGE_HEADER_SIZE,
+                                         .entries = page->data + page_size - size };
+    return page->first == 0 && size == page->n_entries * hti_fixedrows_entry_size(type);
+}
+
 static struct widths widths_of(const struct hti_row_type *type)
 {
     const bool is_signed = type->key_dtype <= HTSTORE_INT64;

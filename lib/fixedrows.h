@@ -12,6 +12,7 @@
 #include "buf.h"
 #include "codec.h"
 #include "columns.h"
+#include "kvwalk.h"
 
 #define HTI_FIXEDROWS_MAX_VALUE 256u
 
@@ -28,6 +29,9 @@ struct hti_fixedrows_leaf {
     const uint8_t *slots; /* offsets of these rows in the page, u16 little-endian */
     const uint8_t *entries; /* all the page has */
 };
+/* The leaf at hand of a walk. False if its entries do not fill the end of the page as rows of this type do. */
+bool hti_fixedrows_of_leaf(const struct hti_row_type *type, const struct hti_kvwalk_leaf *page, uint32_t page_size,
+                           struct hti_fixedrows_leaf *leaf);
 /* Append it to a buffer. 0 or HTSTORE_ENOMEM. */
 int hti_fixedrows_keep(const struct hti_fixedrows_leaf *leaf, struct hti_buf *buf);
 /* The next one that a buffer holds; false at the end. */

@@ -358,16 +358,11 @@ static int add_some(struct save *s, const struct hti_row_type *type, struct hti_
 static int add_leaf(struct save *s, const struct hti_row_type *type, struct hti_kvwalk_cursor *cursor,
                     const struct hti_kvwalk_leaf *page)
 {
-    const uint32_t page_size = s->instant->file.file.meta.page_size;
-    const size_t entries_size = hti_kvpage_nodes_size(page->data, page_size);
-    struct hti_fixedrows_leaf leaf = { .start = page_size - (uint32_t)entries_size,
-                                       .page_size = page_size,
-                                       .slots = page->data + HTI_KVPAGE_HEADER_SIZE,
-                                       .entries = page->data + page_size - entries_size };
+    struct hti_fixedrows_leaf leaf;
     uint32_t n_left = page->n_entries;
     int rc = 0;
 
-    if (entries_size != n_left * hti_fixedrows_entry_size(type))
+    if (!hti_fixedrows_of_leaf(type, page, s->instant->file.file.meta.page_size, &leaf))
         return fail_leaf(s, cursor, page);
     while (rc == 0 && n_left > 0)
         rc = add_some(s, type, &leaf, &n_left);
