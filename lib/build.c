@@ -109,7 +109,7 @@ static int fail(struct hti_build *build, int rc, struct htstore_error *error)
 
 static int commit(struct hti_build *build, struct htstore_error *error)
 {
-    struct htstore_error own;
+    struct htstore_error own = { 0 };
     int rc;
 
     if (!build->write)
