@@ -121,7 +121,7 @@ static int fail(struct hti_build *build, int rc, const struct htstore_error *rea
 
 static int commit(struct hti_build *build, struct htstore_error *error)
 {
-    struct htstore_error own;
+    struct htstore_error own = { 0 };
     int rc;
 
     if (!build->write)
