@@ -47,11 +47,12 @@ static int no_memory(struct htstore_error *error)
     return hti_fail(error, HTSTORE_ENOMEM, "no memory for a restore");
 }
 
+/* The last one first: if it is under way, it holds flush_mutex, which the others take. */
 static void release_loader(struct loader *l)
 {
-    for (size_t i = 0; i < l->n_builds; i++) {
-        hti_build_abort(&l->builds[i]);
-        hti_build_release(&l->builds[i]);
+    for (size_t i = l->n_builds; i > 0; i--) {
+        hti_build_abort(&l->builds[i - 1]);
+        hti_build_release(&l->builds[i - 1]);
     }
     hti_mem_free(l->ids);
     hti_mem_free(l->types);
