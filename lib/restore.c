@@ -61,7 +61,10 @@ static void release_loader(struct loader *l)
     memset(l, 0, sizeof *l);
 }
 
-/* What the binding says is to be loaded. `before` (NULL: nothing): what it said already, which others load. */
+/*
+ * What the binding says is to be loaded. `before` (NULL: nothing): what it said already, which others load. The caller has
+ * flush_mutex while it loads, unless it says otherwise.
+ */
 static int init_loader(struct loader *l, const struct hti_binding *binding, const struct hti_binding *before,
                        struct htstore_error *error)
 {
@@ -71,7 +74,6 @@ static int init_loader(struct loader *l, const struct hti_binding *binding, cons
     memset(l, 0, sizeof *l);
     l->store = binding->store;
     l->saved = saved;
-    l->takes_lock = before == NULL;
     l->counter_node = HTI_GRAPH_NONE;
     l->ids = hti_mem_zalloc_array(saved->n_nodes, sizeof *l->ids);
     for (uint32_t i = 0; l->ids && i < saved->n_nodes; i++) {
@@ -409,7 +411,7 @@ static int load_added(struct htstore_restore *r, const struct loader *loaded, st
                       struct htstore_error *error)
 {
     const struct hti_change nothing = { 0 };
-    int rc = init_loader(added, &r->binding, false, error);
+    int rc = init_loader(added, &r->binding, NULL, error);
     bool wanted = false;
 
     if (rc != 0)
@@ -494,6 +496,7 @@ static int load_all(struct htstore_restore *r, const struct htstore_snapshot_opt
 
     pthread_mutex_lock(&r->store->flush_mutex); /* an addition may change the binding at any time */
     rc = init_loader(&l, &r->binding, NULL, error);
+    l.takes_lock = true;
     l.counter_node = r->binding.counter_node;
     pthread_mutex_unlock(&r->store->flush_mutex);
     if (rc != 0)
