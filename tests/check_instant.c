@@ -182,11 +182,14 @@ static void *assign_weights(void *argument)
 /* Each model that is in the mapping has its row, for that came first. */
 static void *make_models(void *argument)
 {
+    const int64_t none = -1; /* api_schema() is for one thread alone */
     char name[32];
 
     (void)argument;
     for (int64_t n = 1; !is_over(); n++) {
-        struct htstore_schema schema = api_schema(HTSTORE_INT64, "-1", HTSTORE_INT64);
+        struct htstore_schema schema = { .size = sizeof schema,
+                                         .key_dtype = HTSTORE_INT64,
+                                         .default_value = htstore_scalar(HTSTORE_INT64, &none) };
         struct htstore_table *table;
         struct htstore_bytes key = { name, (size_t)snprintf(name, sizeof name, "m%d", (int)n) };
         if (n < 100)
