@@ -100,7 +100,7 @@ void close_checkpoint(struct htstore_checkpoint *checkpoint)
 {
     for (size_t i = 0; i < n_checkpoints; i++)
         if (checkpoints[i] == checkpoint)
-            checkpoints[i] = NULL;
+            checkpoints[i] = checkpoints[--n_checkpoints];
     OK(htstore_checkpoint_close(checkpoint, &api.error));
 }
 
@@ -148,7 +148,7 @@ int release(struct htstore_restore *status)
 {
     for (size_t i = 0; i < n_statuses; i++)
         if (statuses[i] == status)
-            statuses[i] = NULL;
+            statuses[i] = statuses[--n_statuses];
     return htstore_restore_release(status);
 }
 
