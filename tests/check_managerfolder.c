@@ -39,6 +39,7 @@ static void tear_down(void)
     hti_managerfolder_close(&folder);
     hti_managerfolder_close(&other);
     hti_mem_free(files);
+    files = NULL;
     close(store_fd);
     check_tmpdir_remove(directory);
     ck_assert_uint_eq(hti_mem_test_live(), 0);
