@@ -145,6 +145,21 @@ static void make_world(void)
     OK(htstore_checkpoint_new(api.store, NULL, &w.checkpoint, &api.error));
 }
 
+static void reopen_world(void)
+{
+    OK(htstore_checkpoint_close(w.checkpoint, &api.error));
+    objects_close();
+    api_close_store();
+    api_open_store();
+    OK(htstore_table_open(api.store, "left", NULL, &w.left, &api.error));
+    OK(htstore_table_open(api.store, "right", NULL, &w.right, &api.error));
+    OK(htstore_variable_open(api.store, "weights", NULL, &w.weights, &api.error));
+    objects_keep(w.left);
+    objects_keep(w.right);
+    objects_keep(w.weights);
+    OK(htstore_checkpoint_new(api.store, NULL, &w.checkpoint, &api.error));
+}
+
 /* ---- threads ---- */
 
 /* Move from left to right or back, rows of this writer alone; and count the batch in both. */
@@ -602,19 +617,8 @@ START_TEST(a_restore_switches_all_objects_in_one_step)
     }
     make_world();
     write_versions();
-    if (_i) {
-        objects_close();
-        htstore_checkpoint_close(w.checkpoint, NULL);
-        api_close_store();
-        api_open_store();
-        OK(htstore_table_open(api.store, "left", NULL, &w.left, &api.error));
-        OK(htstore_table_open(api.store, "right", NULL, &w.right, &api.error));
-        OK(htstore_variable_open(api.store, "weights", NULL, &w.weights, &api.error));
-        objects_keep(w.left);
-        objects_keep(w.right);
-        objects_keep(w.weights);
-        OK(htstore_checkpoint_new(api.store, NULL, &w.checkpoint, &api.error));
-    }
+    if (_i)
+        reopen_world();
     ck_assert_int_eq(restore(version_path(0)), 0);
     for (int i = 0; i < 3; i++)
         begin(&crew, read_versions, 0);
@@ -628,11 +632,14 @@ END_TEST
 /* ---- one place among all changes ---- */
 
 #define N_ROUNDS 30
-#define N_COUNTS 60
+#define N_AFTER 20 /* batches of each writer after the restore, at least */
+#define MAX_BATCHES 3000 /* of a writer in a round */
+#define OWN_KEY 1000000
 
 static struct {
     _Atomic unsigned n_begun, n_done; /* restores */
     int64_t base; /* counts of this round begin above it */
+    int64_t n_batches[N_WRITERS]; /* of this round */
 } round_;
 
 static int64_t count_in(struct htstore_table *table, int64_t writer)
@@ -644,14 +651,21 @@ static int64_t count_in(struct htstore_table *table, int64_t writer)
     return value;
 }
 
-/* While no restore runs, what this thread wrote last is there. */
+/* Each batch also leaves a row of its own. While no restore runs, what this thread wrote last is there. */
 static void *count_up(void *argument)
 {
-    const int64_t writer = (int64_t)(intptr_t)argument, key = COUNT_KEY + writer;
+    const int64_t writer = (int64_t)(intptr_t)argument;
+    const unsigned n_done = (unsigned)(round_.base / MAX_BATCHES);
+    int n_after = 0;
 
-    for (int64_t n = round_.base + 1; n <= round_.base + N_COUNTS && !is_over(); n++) {
+    round_.n_batches[writer] = 0;
+    for (int64_t n = round_.base + 1; n < round_.base + MAX_BATCHES && n_after < N_AFTER && !is_over(); n++) {
+        n_after += atomic_load(&round_.n_done) > n_done;
         const unsigned done = atomic_load(&round_.n_done), begun = atomic_load(&round_.n_begun);
-        put_both(&key, &n, &n, 1);
+        const int64_t keys[2] = { COUNT_KEY + writer, OWN_KEY + writer * MAX_BATCHES + n - round_.base - 1 };
+        const int64_t values[2] = { n, n };
+        put_both(keys, values, values, 2);
+        round_.n_batches[writer]++;
         atomic_store(&w.acknowledged[writer], (uint64_t)n);
         const int64_t seen = count_in(n % 2 ? w.left : w.right, writer);
         EXPECT(seen == n || seen == 0);
@@ -676,9 +690,35 @@ static void restore_among_writers(const char *path)
     atomic_fetch_add(&round_.n_done, 1);
 }
 
+/* In both tables alike: what came before the restore is gone, what came after it is there, and nothing lies between. */
+static void check_writer(int64_t writer)
+{
+    static int64_t keys[MAX_BATCHES], left[MAX_BATCHES], right[MAX_BATCHES];
+    const int64_t count = count_in(w.left, writer), n = round_.n_batches[writer];
+
+    for (int64_t i = 0; i < n; i++)
+        keys[i] = OWN_KEY + writer * MAX_BATCHES + i;
+    get(w.left, keys, left, (size_t)n);
+    get(w.right, keys, right, (size_t)n);
+    ck_assert_int_eq(memcmp(left, right, (size_t)n * sizeof *left), 0);
+    ck_assert_int_eq(count, count_in(w.right, writer));
+    ck_assert_int_eq(count, left[n - 1] == -1 ? 0 : round_.base + n);
+    for (int64_t i = 1; i < n; i++)
+        ck_assert(left[i - 1] == -1 || left[i] != -1);
+}
+
+static void check_round(uint64_t sizes[2])
+{
+    for (int64_t i = 0; i < N_WRITERS; i++)
+        check_writer(i);
+    sizes[0] = api_size(w.left);
+    sizes[1] = api_size(w.right);
+}
+
 START_TEST(a_restore_has_one_place_among_all_changes)
 {
     struct crew crew = { .n = 0 };
+    uint64_t sizes[2];
     const int64_t none = 0;
 
     if (_i) {
@@ -694,17 +734,17 @@ START_TEST(a_restore_has_one_place_among_all_changes)
     }
     OK(htstore_checkpoint_write(w.checkpoint, api_path("file"), NULL, &api.error));
     for (int i = 0; i < N_ROUNDS; i++) {
-        round_.base = (int64_t)i * 1000;
+        round_.base = (int64_t)i * MAX_BATCHES;
         for (intptr_t k = 0; k < N_WRITERS; k++)
             begin(&crew, count_up, k);
         restore_among_writers(api_path("file"));
         join(&crew);
         check_wrong();
-        for (int64_t k = 0; k < N_WRITERS; k++) { /* both tables or none; and nothing in the middle */
-            const int64_t left = count_in(w.left, k);
-            ck_assert_int_eq(left, count_in(w.right, k));
-            ck_assert(left == 0 || left == round_.base + N_COUNTS);
-        }
+        check_round(sizes);
+        reopen_world();
+        ck_assert_uint_eq(api_size(w.left), sizes[0]); /* on disk too */
+        ck_assert_uint_eq(api_size(w.right), sizes[1]);
+        check_round(sizes);
     }
     check_wrong();
 }
