@@ -525,6 +525,25 @@ START_TEST(equal_states_give_equal_files)
 }
 END_TEST
 
+START_TEST(a_refused_overwrite_changes_nothing_that_is_saved)
+{
+    struct htstore_mapping *m = new_mapping("m", 0);
+    struct htstore_table *kept = words_table(NULL, 0), *refused = words_table(NULL, 0);
+    set_rows(kept, "[a b]", "[1 2]");
+    set_rows(refused, "[c]", "[3]");
+    PUT(m, "key", kept);
+    struct htstore_checkpoint *checkpoint = root_mapping(m);
+    const char *before = write_as(checkpoint, "before");
+    const struct htstore_bytes key = bytes_of("key");
+    REFUSED(htstore_mapping_put(m, &key, refused, &api.error), HTSTORE_EEXIST, "append-only");
+    ck_assert(files_equal(before, write_as(checkpoint, "after")));
+    const struct htstore_entry both[] = { { .key = bytes_of("new"), .object = refused },
+                                          { .key = bytes_of("key"), .object = refused } };
+    REFUSED(htstore_mapping_update(m, both, 2, &api.error), HTSTORE_EEXIST, "append-only");
+    ck_assert(files_equal(before, write_as(checkpoint, "later")));
+}
+END_TEST
+
 START_TEST(a_read_only_store_is_written_and_not_restored)
 {
     struct htstore_restore *status = (struct htstore_restore *)&api;
@@ -757,6 +776,7 @@ static void add_saving(TCase *tests)
     tcase_add_test(tests, a_pipe_gets_what_a_file_gets);
     tcase_add_test(tests, saves_of_several_threads_get_different_numbers);
     tcase_add_test(tests, equal_states_give_equal_files);
+    tcase_add_test(tests, a_refused_overwrite_changes_nothing_that_is_saved);
     tcase_add_test(tests, a_read_only_store_is_written_and_not_restored);
     tcase_add_test(tests, what_was_acknowledged_is_saved);
     tcase_add_loop_test(tests, large_rows_long_keys_and_empty_tables, 0, 2);
