@@ -30,6 +30,10 @@
  * Several operations on several tables as one atomic step: htstore_batch_new(), add to it, htstore_batch_commit().
  * Walk a table of any size at one instant: htstore_cursor_open(), htstore_cursor_next() until it returns 1.
  * Read a store that another process owns: htstore_open() with HTSTORE_READONLY, and htstore_refresh() for newer states.
+ * Name objects for good: htstore_mapping_create(), htstore_mapping_put(); arrays: htstore_variable_create().
+ * Save everything as of one instant: htstore_checkpoint_new(), htstore_checkpoint_save(), or a manager that numbers and
+ * retains: htstore_manager_open(), htstore_manager_save(), htstore_manager_restore_or_initialize().
+ * Make a store of a snapshot: htstore_snapshot_restore(). Is all of it whole? htstore_check().
  *
  * Conventions
  * -----------
