@@ -253,6 +253,11 @@ static int compare_keys(const struct tree *tree, struct key a, struct key b)
         const uint64_t x = hti_load_le64(a.data), y = hti_load_le64(b.data);
         return x < y ? -1 : x > y;
     }
+    if (a.size >= 8 && b.size >= 8) { /* most keys differ there */
+        const uint64_t x = hti_load_be64(a.data), y = hti_load_be64(b.data);
+        if (x != y)
+            return x < y ? -1 : 1;
+    }
     const int order = memcmp(a.data, b.data, a.size < b.size ? a.size : b.size);
     return order ? order : (a.size > b.size) - (a.size < b.size);
 }
@@ -264,8 +269,8 @@ static const char *check_key(const struct tree *tree, const struct level *level,
         return "a key has an impossible size";
     if (level->last.data && compare_keys(tree, level->last, key) >= 0)
         return "its keys do not ascend";
-    /* A separator equal to the lower bound would leave nothing for the child on its left. */
-    if (level->lower.data && compare_keys(tree, level->lower, key) >= (level->is_branch ? 0 : 1))
+    /* Only the first one: others are greater. A separator equal to it would leave nothing for the child on its left. */
+    if (!level->last.data && level->lower.data && compare_keys(tree, level->lower, key) >= (level->is_branch ? 0 : 1))
         return "a key is below the bounds that its parent sets";
     if (level->upper.data && compare_keys(tree, key, level->upper) >= 0)
         return "a key is above the bounds that its parent sets";
