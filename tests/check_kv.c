@@ -359,6 +359,60 @@ START_TEST(large_values_are_trimmed_too)
 }
 END_TEST
 
+START_TEST(rows_are_appended_to_several_databases_in_turn)
+{
+    char key[8];
+
+    acquire(1);
+    acquire(2);
+    struct hti_kv_write *write = begin_write();
+    for (int i = 0; i < 1000; i++) {
+        snprintf(key, sizeof key, "k%04d", i);
+        ck_assert_int_eq(hti_kv_append(write, 1 + (uint64_t)(i / 10 % 2), text(key), text("v"), &error), 0);
+        if (i % 100 == 50) /* other changes in between */
+            ck_assert_int_eq(hti_kv_put(write, 2 - (uint64_t)(i / 10 % 2), text("a"), text("b"), &error), 0);
+    }
+    ck_assert_int_eq(hti_kv_append(write, 2, text("k0999"), text("v"), &error), HTSTORE_ECORRUPT);
+    hti_kv_abort(write);
+    expect(1, "k0000", NULL);
+    write = begin_write();
+    for (int i = 0; i < 1000; i++) {
+        snprintf(key, sizeof key, "k%04d", i);
+        ck_assert_int_eq(hti_kv_append(write, 1 + (uint64_t)(i / 10 % 2), text(key), text("v"), &error), 0);
+    }
+    ck_assert_int_eq(hti_kv_commit(write, &error), 0);
+    for (int i = 0; i < 1000; i++) {
+        snprintf(key, sizeof key, "k%04d", i);
+        expect(1 + (uint64_t)(i / 10 % 2), key, "v");
+        expect(2 - (uint64_t)(i / 10 % 2), key, NULL);
+    }
+    hti_kv_release(kv, 1);
+    hti_kv_release(kv, 2);
+}
+END_TEST
+
+START_TEST(commits_that_do_not_sync_are_commits)
+{
+    acquire(ROWS);
+    ck_assert(!hti_kv_defers_syncs(kv));
+    ck_assert_int_eq(hti_kv_defer_syncs(kv, true, &error), 0);
+    ck_assert(hti_kv_defers_syncs(kv));
+    put(ROWS, "a", "1");
+    put(ROWS, "b", "2");
+    expect(ROWS, "a", "1");
+    ck_assert_int_eq(hti_kv_defer_syncs(kv, false, &error), 0);
+    ck_assert(!hti_kv_defers_syncs(kv));
+    put(ROWS, "c", "3");
+    hti_kv_release(kv, ROWS);
+    reopen(MIB, 4);
+    acquire(ROWS);
+    expect(ROWS, "a", "1");
+    expect(ROWS, "b", "2");
+    expect(ROWS, "c", "3");
+    hti_kv_release(kv, ROWS);
+}
+END_TEST
+
 START_TEST(a_dropped_database_is_gone)
 {
     struct hti_kv_write *write;
@@ -1317,6 +1371,8 @@ static void add_tests(TCase *tests)
     tcase_add_test(tests, a_database_that_is_not_open_is_no_empty_one);
     tcase_add_test(tests, a_database_is_trimmed_in_slices_from_the_front);
     tcase_add_test(tests, large_values_are_trimmed_too);
+    tcase_add_test(tests, rows_are_appended_to_several_databases_in_turn);
+    tcase_add_test(tests, commits_that_do_not_sync_are_commits);
     tcase_add_test(tests, a_dropped_database_is_gone);
     tcase_add_test(tests, a_drop_that_is_aborted_keeps_the_rows);
     tcase_add_test(tests, other_databases_can_be_used_after_a_drop_in_one_transaction);

@@ -275,6 +275,41 @@ START_TEST(entries_come_one_by_one_in_order)
 }
 END_TEST
 
+START_TEST(leaves_are_taken_whole_or_entry_by_entry)
+{
+    struct kv_image image;
+    struct hti_kvwalk_entry entry;
+    struct hti_kvwalk_leaf leaf;
+    char keys[200];
+    kv_init_sample(&image, 512);
+    use_image(&image);
+    struct hti_kvwalk_cursor *cursor = open_cursor(NULL);
+    for (int i = 0; i < 2; i++) { /* it stays at hand */
+        OK(hti_kvwalk_cursor_leaf(cursor, &leaf, &error));
+        ck_assert_uint_eq(leaf.first, 0);
+        ck_assert_uint_eq(leaf.n_entries, 2);
+        ck_assert_mem_eq(leaf.data, image.data + 5 * 512, 512);
+    }
+    OK(hti_kvwalk_cursor_next(cursor, &entry, &error));
+    OK(hti_kvwalk_cursor_leaf(cursor, &leaf, &error));
+    ck_assert_uint_eq(leaf.first, 1);
+    hti_kvwalk_cursor_skip_leaf(cursor);
+    OK(hti_kvwalk_cursor_leaf(cursor, &leaf, &error));
+    ck_assert_uint_eq(leaf.first, 0);
+    ck_assert_int_eq(read_keys(cursor, keys), 1);
+    ck_assert_str_eq(keys, "b1 b2 big ");
+    ck_assert_int_eq(hti_kvwalk_cursor_leaf(cursor, &leaf, &error), 1);
+    hti_kvwalk_cursor_close(cursor);
+    kv_start_page(&image, 5, KV_LEAF); /* without entries */
+    use_image(&image);
+    cursor = open_cursor(NULL);
+    ck_assert_int_eq(hti_kvwalk_cursor_leaf(cursor, &leaf, &error), HTSTORE_ECORRUPT);
+    ck_assert_int_eq(hti_kvwalk_cursor_leaf(cursor, &leaf, &error), 1);
+    hti_kvwalk_cursor_close(cursor);
+    free(image.data);
+}
+END_TEST
+
 START_TEST(a_bad_page_is_an_error_that_names_it)
 {
     struct kv_image image;
@@ -591,6 +626,7 @@ int main(void)
     tcase_add_test(tests, a_damaged_meta_is_told_and_the_other_is_not_taken_for_it);
     tests = make_case(suite, "entries");
     tcase_add_test(tests, entries_come_one_by_one_in_order);
+    tcase_add_test(tests, leaves_are_taken_whole_or_entry_by_entry);
     tcase_add_test(tests, a_bad_page_is_an_error_that_names_it);
     tcase_add_test(tests, what_is_only_odd_is_an_error_too);
     tcase_add_test(tests, who_asks_to_hear_of_bad_pages_gets_the_rest);
