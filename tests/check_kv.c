@@ -361,7 +361,7 @@ END_TEST
 
 START_TEST(rows_are_appended_to_several_databases_in_turn)
 {
-    char key[8];
+    char key[16];
 
     acquire(1);
     acquire(2);
