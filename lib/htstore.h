@@ -2121,7 +2121,9 @@ HTSTORE_API int htstore_snapshot_info(const char *path, struct htstore_arena *ar
                                       struct htstore_error *error);
 
 /** Bits of htstore_snapshot_restore_options.flags. */
-#define HTSTORE_SALVAGE 0x01u /**< go on after damage: every intact block, and a list of what is missing */
+#define HTSTORE_SALVAGE                                                                                                \
+    0x01u /**< go on after damage: every intact block, and a list of what is missing; lost elements of variables become
+             zeros and empty strings */
 #define HTSTORE_VERIFY_NONE 0x02u /**< do not read the new store again */
 #define HTSTORE_VERIFY_QUICK 0x04u /**< read its structure; default: every row */
 

@@ -634,6 +634,54 @@ START_TEST(the_last_of_two_restores_wins)
 }
 END_TEST
 
+/* A restore by another thread, from begin to end, while the first is about to read its file. */
+struct overtaker {
+    struct htstore_checkpoint *checkpoint;
+    const char *path;
+    int result;
+};
+
+static void *overtake(void *arg)
+{
+    struct overtaker *o = arg;
+    struct htstore_restore *status;
+    o->result = htstore_checkpoint_read(o->checkpoint, o->path, NULL, &status, NULL);
+    return o->result == 0 && htstore_restore_release(status) == 0 ? NULL : arg;
+}
+
+static int be_overtaken(void *user, const char *phase, uint64_t done, uint64_t total)
+{
+    struct overtaker *o = user;
+    pthread_t thread;
+    (void)phase;
+    (void)done;
+    (void)total;
+    if (o->result != -1)
+        return 0;
+    ck_assert_int_eq(pthread_create(&thread, NULL, overtake, o), 0);
+    ck_assert_int_eq(pthread_join(thread, NULL), 0);
+    return 0;
+}
+
+START_TEST(a_later_restore_that_ends_first_wins)
+{
+    struct htstore_mapping *m = new_mapping(NULL, 0);
+    struct htstore_table *t = table_with("[l]");
+    PUT(m, "a", t);
+    struct htstore_checkpoint *checkpoint = root_list("[m]", m);
+    struct overtaker overtaker = { checkpoint, file_with_a("two", "[second]"), -1 };
+    const struct htstore_snapshot_options options = { .size = sizeof options,
+                                                      .progress = be_overtaken,
+                                                      .progress_user = &overtaker };
+    struct htstore_restore *status;
+    OK(htstore_checkpoint_read(checkpoint, file_with_a("one", "[first]"), &options, &status, &api.error));
+    ck_assert_int_eq(overtaker.result, 0);
+    ROWS_ARE(t, "[second]", "[1]");
+    CONSUMED(status);
+    ck_assert_int_eq(htstore_restore_release(status), 0);
+}
+END_TEST
+
 START_TEST(a_third_restore_after_the_put_wins)
 {
     const char *one = file_with_a("one", "[first]"), *two = file_with_a("two", "[second]");
@@ -747,6 +795,7 @@ static void add_deferred(TCase *tests)
     tcase_add_test(tests, a_file_that_was_written_over_fails_the_put);
     tcase_add_test(tests, a_put_during_a_restore_loads_nothing_else);
     tcase_add_loop_test(tests, the_last_of_two_restores_wins, 0, 4);
+    tcase_add_test(tests, a_later_restore_that_ends_first_wins);
     tcase_add_test(tests, a_third_restore_after_the_put_wins);
     tcase_add_test(tests, a_released_restore_lets_an_older_one_serve);
     tcase_add_test(tests, an_older_restore_supplies_what_the_newer_one_lacks);

@@ -476,6 +476,27 @@ START_TEST(lost_elements_of_variables_are_zeros_and_empty)
 }
 END_TEST
 
+START_TEST(lost_blocks_are_counted_one_by_one)
+{
+    const char *damaged = snapshot_of_everything();
+    uint64_t n = 0, rows = 0;
+    list_blocks(damaged);
+    for (size_t i = 0; i < n_blocks; i++) {
+        if (blocks[i].kind == HTI_SNAP_PIECE || blocks[i].node != 7)
+            continue;
+        damaged = flip(damaged, blocks[i].offset + 20);
+        rows += blocks[i].n_rows;
+        if (++n == 2)
+            break;
+    }
+    ck_assert_uint_eq(n, 2);
+    ck_assert_int_eq(make_store(damaged, api_path("target"), HTSTORE_SALVAGE), 1);
+    ck_assert_uint_eq(last.n_lost_blocks, 2);
+    ck_assert_uint_eq(last.n_lost_rows, rows);
+    ck_assert_uint_eq(last.n_damaged_objects, 1);
+}
+END_TEST
+
 /* Everything behind the blocks, and the header. */
 START_TEST(salvage_needs_neither_header_nor_index)
 {
@@ -583,6 +604,7 @@ int main(void)
     tcase_add_test(tests, info_refuses_what_is_no_snapshot);
     tcase_add_loop_test(tests, salvage_returns_the_rows_of_intact_blocks, 0, 2);
     tcase_add_test(tests, lost_elements_of_variables_are_zeros_and_empty);
+    tcase_add_test(tests, lost_blocks_are_counted_one_by_one);
     tcase_add_test(tests, salvage_needs_neither_header_nor_index);
     tcase_add_test(tests, salvage_of_a_file_that_was_cut);
     tcase_add_test(tests, without_the_graph_nothing_is_salvaged);
