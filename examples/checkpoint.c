@@ -13,6 +13,7 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <stdnoreturn.h>
 
 #define BATCH_ROWS 100
 
@@ -22,7 +23,7 @@ struct writer {
     atomic_bool stop;
 };
 
-static void stop(const struct htstore_error *error)
+static noreturn void stop(const struct htstore_error *error)
 {
     (void)fprintf(stderr, "checkpoint: %s\n", error->message);
     exit(1);

@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <lmdb.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -69,6 +70,7 @@ struct hti_kv {
     uint32_t page_size;
     uint32_t n_databases; /* size of the array */
     uint32_t max_pinned;
+    atomic_bool filled; /* a meta page found no room: LMDB writes nothing more */
     bool defers; /* commits do not sync; like the next one, the writer's */
     uint64_t synced_size; /* of the file that the disk has been told to write */
 
@@ -115,9 +117,12 @@ static int status_of(int rc)
 
 static int fail(const struct hti_kv *kv, int rc, const char *what, struct htstore_error *error)
 {
-    const int code = hti_fail(error, status_of(rc), "%s/data.mdb: cannot %s: %s", kv->path, what, mdb_strerror(rc));
+    const bool filled = rc == MDB_PANIC && atomic_load(&kv->filled);
+    const int code = hti_fail(error, status_of(rc), "%s/data.mdb: cannot %s: %s", kv->path, what,
+                              filled ? "the disk was full when the root of the file was written; open the store again"
+                                     : mdb_strerror(rc));
 
-    hti_error_set_errno(error, rc > 0 ? rc : 0);
+    hti_error_set_errno(error, rc > 0 ? rc : filled ? ENOSPC : 0);
     hti_error_set_path(error, kv->path, 0);
     return code;
 }
@@ -370,8 +375,10 @@ static int commit_transaction(struct hti_kv *kv, MDB_txn *txn)
         rc = ENOSPC;
     if (rc == ENOSPC && mdb_txn_begin(kv->env, NULL, 0, &txn) == 0)
         mdb_txn_abort(txn);
-    else if (rc == ENOSPC)
+    else if (rc == ENOSPC) {
+        atomic_store(&kv->filled, true);
         rc = MDB_PANIC;
+    }
     return rc;
 }
 
