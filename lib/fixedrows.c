@@ -296,7 +296,7 @@ int hti_fixedrows_store(uint64_t table_id, const struct hti_columns *columns, st
         return 0;
     if (hti_buf_reserve(buf, size) != 0)
         return HTSTORE_ENOMEM;
-    at = buf->data + buf->size;
+    at = size > 0 ? buf->data + buf->size : NULL;
     if (w.key == 8 && w.value == 8)
         rc = store_columns(table_id, columns, (struct widths){ 8, 8, w.sign }, at, digest);
     else if (w.key == 8 && w.value == 4)
