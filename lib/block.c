@@ -228,11 +228,11 @@ static bool read_head(const struct hti_row_type *type, struct hti_reader *in, st
     return !type->value_is_fixed || fits_fixed(type->value_size, head->n_rows, head->values_size);
 }
 
-/* Room for `size` bytes, which are there from now on. */
+/* Room for `size` bytes, which are there from now on. None have an address too, from which to count. */
 static int set_size(struct hti_buf *buf, size_t size)
 {
     buf->size = 0;
-    if (hti_buf_reserve(buf, size) != 0)
+    if (hti_buf_reserve(buf, size > 0 ? size : 1) != 0)
         return HTSTORE_ENOMEM;
     buf->size = size;
     return HTSTORE_OK;

@@ -35,8 +35,9 @@ static void make_column(struct column *column, struct hti_shuffle_form form, siz
     for (size_t i = 0; i < n; i++) {
         unsigned borrow = 0;
         for (unsigned j = 0; j < form.width; j++) {
-            const unsigned before = form.deltas ? column->elements[i * form.width + j - form.width] + borrow : 0;
-            const unsigned byte = column->elements[i * form.width + j];
+            const uint8_t *element = column->elements + i * form.width;
+            const unsigned before = form.deltas ? (element - form.width)[j] + borrow : 0;
+            const unsigned byte = element[j];
             column->expected[j][i] = (uint8_t)(byte - before);
             borrow = before > byte;
         }
