@@ -78,12 +78,12 @@ static int reserve_rows(struct htstore *store, struct hti_core *core, uint64_t n
     int rc = 0;
 
     if (!core->rows || !hti_cache_has_room(core->rows, wanted)) {
-        pthread_rwlock_wrlock(&store->section);
+        hti_section_close(&store->section);
         if (!core->rows)
             rc = hti_cache_new(&core->type, &core->rows);
         if (rc == 0)
             rc = hti_cache_reserve(core->rows, wanted);
-        pthread_rwlock_unlock(&store->section);
+        hti_section_open(&store->section);
     }
     if (rc == 0)
         core->n_reserved = wanted;
@@ -238,10 +238,10 @@ static void finish_group(struct htstore *store, struct hti_write *group, uint64_
 {
     uint64_t i = 0;
 
-    pthread_rwlock_wrlock(&store->section);
+    hti_section_close(&store->section);
     for (struct hti_write *w = group; w && i < n_done; w = w->next, i++)
         apply(store, w);
-    pthread_rwlock_unlock(&store->section);
+    hti_section_open(&store->section);
     i = 0;
     for (struct hti_write *w = group, *next; w; w = next, i++) {
         next = w->next; /* its owner may be gone once it is done */

@@ -256,11 +256,11 @@ static void publish_step(struct flush *f, uint32_t n_used)
     struct htstore *store = f->store;
 
     pthread_mutex_lock(&store->write_mutex);
-    pthread_rwlock_wrlock(&store->section);
+    hti_section_close(&store->section);
     store->record = f->record;
     for (uint32_t i = 0; i < n_used; i++)
         publish_target(store, &f->targets[i]);
-    pthread_rwlock_unlock(&store->section);
+    hti_section_open(&store->section);
     pthread_mutex_unlock(&store->write_mutex);
     for (uint32_t i = 0; i < n_used; i++)
         if (f->targets[i].old_database != 0)
@@ -351,7 +351,7 @@ static void freeze(struct htstore *store)
     store->delta = NULL;
     store->delta_end = &store->delta;
     store->delta_since_ms = 0;
-    pthread_rwlock_wrlock(&store->section);
+    hti_section_close(&store->section);
     pthread_mutex_lock(&store->objects_mutex);
     for (struct hti_core *core = store->cores; core; core = core->next) {
         if (core->resident || (!core->rows && !core->rows_cleared))
@@ -363,7 +363,7 @@ static void freeze(struct htstore *store)
         core->rows_cleared = false;
     }
     pthread_mutex_unlock(&store->objects_mutex);
-    pthread_rwlock_unlock(&store->section);
+    hti_section_open(&store->section);
 }
 
 static void freeze_delta(struct htstore *store)
@@ -381,7 +381,7 @@ static void freeze_delta(struct htstore *store)
 
 static void forget_frozen_rows(struct htstore *store)
 {
-    pthread_rwlock_wrlock(&store->section);
+    hti_section_close(&store->section);
     pthread_mutex_lock(&store->objects_mutex);
     for (struct hti_core *core = store->cores; core; core = core->next) {
         hti_cache_free(core->frozen);
@@ -389,7 +389,7 @@ static void forget_frozen_rows(struct htstore *store)
         core->frozen_cleared = false;
     }
     pthread_mutex_unlock(&store->objects_mutex);
-    pthread_rwlock_unlock(&store->section);
+    hti_section_open(&store->section);
 }
 
 /* All of it is in LMDB: memory for new batches. */

@@ -51,7 +51,7 @@ static int copy_objects(struct htstore *store, struct htstore_arena *arena, stru
     uint64_t count = 0;
     int rc = 0;
 
-    pthread_rwlock_rdlock(&store->section);
+    struct hti_section_line *line = hti_section_enter(&store->section);
     pthread_mutex_lock(&store->objects_mutex);
     for (const struct hti_core *core = store->cores; core; core = core->next)
         count += is_listed(core);
@@ -66,7 +66,7 @@ static int copy_objects(struct htstore *store, struct htstore_arena *arena, stru
         rc = object->name ? 0 : HTSTORE_ENOMEM;
     }
     pthread_mutex_unlock(&store->objects_mutex);
-    pthread_rwlock_unlock(&store->section);
+    hti_section_leave(line);
     return *objects ? rc : HTSTORE_ENOMEM;
 }
 
@@ -150,7 +150,7 @@ static int describe_one(struct htstore *store, uint64_t id, struct htstore_arena
 {
     const struct hti_core *core;
 
-    pthread_rwlock_rdlock(&store->section);
+    struct hti_section_line *line = hti_section_enter(&store->section);
     pthread_mutex_lock(&store->objects_mutex);
     core = hti_core_by_id(store, id);
     if (core) {
@@ -158,7 +158,7 @@ static int describe_one(struct htstore *store, uint64_t id, struct htstore_arena
         object->name = core->record.name ? copy_name(arena, core->record.name) : NULL;
     }
     pthread_mutex_unlock(&store->objects_mutex);
-    pthread_rwlock_unlock(&store->section);
+    hti_section_leave(line);
     if (!core)
         return hti_fail(error, HTSTORE_ENOTFOUND, "there is no object %llu", (unsigned long long)id);
     if (core->record.name && !object->name)

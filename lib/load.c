@@ -119,7 +119,7 @@ static int make_resident(struct htstore *store, struct hti_core *core, struct ht
 
     if (rc != 0)
         return rc;
-    pthread_rwlock_wrlock(&store->section);
+    hti_section_close(&store->section);
     struct hti_cache *old = core->rows; /* flushed: what it says is in LMDB too */
     core->rows = rows;
     core->rows_cleared = false;
@@ -127,7 +127,7 @@ static int make_resident(struct htstore *store, struct hti_core *core, struct ht
     if (core->pinned)
         hti_kv_release(store->kv, core->totals.database);
     core->pinned = false;
-    pthread_rwlock_unlock(&store->section);
+    hti_section_open(&store->section);
     hti_cache_free(old);
     return 0;
 }
@@ -164,9 +164,9 @@ static int pin_database(struct htstore *store, struct hti_core *core, struct hts
         return hti_fail(error, HTSTORE_ECORRUPT, "%s: its database is missing", hti_core_label(core, label));
     if (rc != 0)
         return rc;
-    pthread_rwlock_wrlock(&store->section);
+    hti_section_close(&store->section);
     core->pinned = true;
-    pthread_rwlock_unlock(&store->section);
+    hti_section_open(&store->section);
     return 0;
 }
 

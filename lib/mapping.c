@@ -443,11 +443,11 @@ int htstore_mapping_contains(struct htstore_mapping *mapping, const struct htsto
     if (rc != 0)
         return rc;
     store = mapping->handle.store;
-    pthread_rwlock_rdlock(&store->section);
+    struct hti_section_line *line = hti_section_enter(&store->section);
     rc = hti_object_check_alive(mapping->handle.core, error);
     if (rc == 0)
         rc = hti_members_find(&mapping->handle.core->members, key->data, key->size) != NULL;
-    pthread_rwlock_unlock(&store->section);
+    hti_section_leave(line);
     return rc;
 }
 
@@ -457,9 +457,9 @@ uint64_t htstore_mapping_size(const struct htstore_mapping *mapping)
 
     if (hti_check_mapping(mapping, false, NULL) != 0)
         return 0;
-    pthread_rwlock_rdlock(&mapping->handle.store->section);
+    struct hti_section_line *line = hti_section_enter(&mapping->handle.store->section);
     n = mapping->handle.core->members.n;
-    pthread_rwlock_unlock(&mapping->handle.store->section);
+    hti_section_leave(line);
     return n;
 }
 
@@ -491,14 +491,14 @@ int htstore_mapping_items(struct htstore_mapping *mapping, struct htstore_arena 
         return rc;
     if (!hti_arena_is_valid(arena) || !items || !n)
         return hti_fail(error, HTSTORE_EINVAL, "arena, items or n is NULL");
-    pthread_rwlock_rdlock(&mapping->handle.store->section);
+    struct hti_section_line *line = hti_section_enter(&mapping->handle.store->section);
     rc = hti_object_check_alive(mapping->handle.core, error);
     members = &mapping->handle.core->members;
     count = members->n;
     list = hti_arena_alloc(arena, (size_t)count, sizeof *list);
     if (rc == 0 && (!list || copy_items(members, arena, list) != 0))
         rc = hti_fail(error, HTSTORE_ENOMEM, "no memory for the entries");
-    pthread_rwlock_unlock(&mapping->handle.store->section);
+    hti_section_leave(line);
     if (rc != 0)
         return rc;
     *items = list;
@@ -517,9 +517,9 @@ static uint32_t flags_of(const struct htstore_mapping *mapping)
 {
     uint32_t flags;
 
-    pthread_rwlock_rdlock(&mapping->handle.store->section);
+    struct hti_section_line *line = hti_section_enter(&mapping->handle.store->section);
     flags = mapping->handle.core->record.flags;
-    pthread_rwlock_unlock(&mapping->handle.store->section);
+    hti_section_leave(line);
     return flags;
 }
 

@@ -450,7 +450,7 @@ int hti_objects_install(struct htstore *store, struct hti_objects *objects, stru
         sorted = sort_cores(store, added, &n);
         rc = sorted ? 0 : HTSTORE_ENOMEM;
     }
-    pthread_rwlock_wrlock(&store->section);
+    hti_section_close(&store->section);
     pthread_mutex_lock(&store->objects_mutex);
     if (rc == 0)
         rc = reserve_members(objects, sorted, n);
@@ -466,7 +466,7 @@ int hti_objects_install(struct htstore *store, struct hti_objects *objects, stru
         }
     }
     pthread_mutex_unlock(&store->objects_mutex);
-    pthread_rwlock_unlock(&store->section);
+    hti_section_open(&store->section);
     free_cores(rc == 0 ? gone : added);
     hti_mem_free(sorted);
     return rc ? no_memory(error) : 0;

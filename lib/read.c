@@ -104,13 +104,13 @@ static int look_up_owned(struct htstore *store, struct batch *b)
     struct hti_kv_read *read = NULL;
     int rc;
 
-    pthread_rwlock_rdlock(&store->section);
+    struct hti_section_line *line = hti_section_enter(&store->section);
     rc = ask_memory(b);
     if (rc == 0 && b->n_misses > 0) {
         b->database = b->core->totals.database;
         rc = hti_kv_read_begin(store->kv, false, &read, b->error);
     }
-    pthread_rwlock_unlock(&store->section);
+    hti_section_leave(line);
     if (rc == 0 && b->n_misses > 0)
         rc = ask_lmdb(b, read);
     hti_kv_read_end(read);
@@ -171,10 +171,8 @@ int htstore_table_lookup(struct htstore_table *table, const struct htstore_array
     b.default_stride = arguments.shared_default ? 0 : hti_output_row_size(&table->handle.core->type);
     rc = store->readonly ? look_up_viewed(store, &b) : look_up_owned(store, &b);
     hti_mem_free(b.misses);
-    if (rc == 0) {
-        atomic_fetch_add(&store->n_hits, b.n_hits);
-        atomic_fetch_add(&store->n_misses, arguments.n_rows - b.n_hits);
-    }
+    if (rc == 0)
+        hti_section_note(&store->section, b.n_hits, arguments.n_rows - b.n_hits);
     return rc;
 }
 
@@ -203,8 +201,8 @@ int htstore_table_size(struct htstore_table *table, uint64_t *size, struct htsto
         rc = check_not_dropped(store, table->handle.core, error);
     if (rc != 0)
         return rc;
-    pthread_rwlock_rdlock(&store->section);
+    struct hti_section_line *line = hti_section_enter(&store->section);
     *size = table->handle.core->n_rows;
-    pthread_rwlock_unlock(&store->section);
+    hti_section_leave(line);
     return 0;
 }

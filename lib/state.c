@@ -54,20 +54,6 @@ static int init_cond(pthread_cond_t *cond)
     return err;
 }
 
-static int init_section(pthread_rwlock_t *section)
-{
-    pthread_rwlockattr_t attr;
-    int err = pthread_rwlockattr_init(&attr);
-
-    if (err == 0) {
-        /* readers come all the time: without this the writer would starve */
-        pthread_rwlockattr_setkind_np(&attr, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
-        err = pthread_rwlock_init(section, &attr);
-        pthread_rwlockattr_destroy(&attr);
-    }
-    return err;
-}
-
 /* On Linux none of these can fail once memory for the store itself was there; an error is reported all the same. */
 int hti_state_init(struct htstore *store, struct htstore_error *error)
 {
@@ -80,7 +66,7 @@ int hti_state_init(struct htstore *store, struct htstore_error *error)
     err = err ? err : pthread_mutex_init(&store->view_mutex, NULL);
     err = err ? err : init_cond(&store->write_changed);
     err = err ? err : init_cond(&store->work);
-    err = err ? err : init_section(&store->section);
+    err = err ? err : hti_section_init(&store->section);
     if (err != 0)
         return hti_file_fail(error, err, store->path, "cannot make the store's locks");
     store->queue_end = &store->queue;
@@ -109,7 +95,7 @@ void hti_state_release(struct htstore *store)
     hti_record_free_list(store->delta);
     hti_record_free_list(store->frozen);
     hti_mem_free(store->garbage);
-    pthread_rwlock_destroy(&store->section);
+    hti_section_release(&store->section);
     pthread_cond_destroy(&store->work);
     pthread_cond_destroy(&store->write_changed);
     pthread_mutex_destroy(&store->view_mutex);
@@ -362,12 +348,12 @@ uint64_t hti_core_memory(struct htstore *store)
 {
     uint64_t sum = 0;
 
-    pthread_rwlock_rdlock(&store->section);
+    struct hti_section_line *line = hti_section_enter(&store->section);
     pthread_mutex_lock(&store->objects_mutex);
     for (const struct hti_core *core = store->cores; core; core = core->next)
         sum += cache_memory(core->rows) + cache_memory(core->frozen);
     pthread_mutex_unlock(&store->objects_mutex);
-    pthread_rwlock_unlock(&store->section);
+    hti_section_leave(line);
     return sum;
 }
 
@@ -381,7 +367,7 @@ void hti_core_trim(struct htstore *store, struct hti_core *core)
     pthread_mutex_unlock(&store->objects_mutex);
     if (!idle)
         return;
-    pthread_rwlock_wrlock(&store->section);
+    hti_section_close(&store->section);
     if (core->last_lsn <= atomic_load(&store->applied_lsn) && !core->frozen) {
         rows = core->rows;
         core->rows = NULL;
@@ -391,7 +377,7 @@ void hti_core_trim(struct htstore *store, struct hti_core *core)
             hti_kv_release(store->kv, core->totals.database);
         core->pinned = false;
     }
-    pthread_rwlock_unlock(&store->section);
+    hti_section_open(&store->section);
     hti_cache_free(rows);
 }
 

@@ -26,6 +26,7 @@
 #include "lock.h"
 #include "members.h"
 #include "record.h"
+#include "section.h"
 
 /*
  * An object, once in memory however many handles it has. A variable is a table whose rows hold its elements (varlayout.h);
@@ -141,7 +142,7 @@ struct htstore {
     bool threads_started;
     bool in_use; /* LMDB may say that this session's journal exists */
 
-    pthread_rwlock_t section;
+    struct hti_section section;
     _Atomic uint64_t visible_lsn;
     _Atomic uint64_t applied_lsn;
 
@@ -155,7 +156,7 @@ struct htstore {
     struct hti_view *view; /* read-only stores: the state that is seen; view.c */
     pthread_mutex_t view_mutex;
 
-    _Atomic uint64_t n_hits, n_misses, n_batches, n_flushes, n_flush_transactions, n_replayed;
+    _Atomic uint64_t n_batches, n_flushes, n_flush_transactions, n_replayed;
 };
 
 /* Locks and conditions; 0 or HTSTORE_ENOMEM. */

@@ -540,7 +540,7 @@ int htstore_refresh(struct htstore *store, struct htstore_error *error)
 
 static void add_object_stats(struct htstore *store, struct htstore_stats *s)
 {
-    pthread_rwlock_rdlock(&store->section);
+    struct hti_section_line *line = hti_section_enter(&store->section);
     pthread_mutex_lock(&store->objects_mutex);
     for (const struct hti_core *core = store->cores; core; core = core->next) {
         if (core->dropped || core->record.kind != HTSTORE_KIND_TABLE)
@@ -550,7 +550,7 @@ static void add_object_stats(struct htstore *store, struct htstore_stats *s)
     }
     s->open_handles = store->n_handles;
     pthread_mutex_unlock(&store->objects_mutex);
-    pthread_rwlock_unlock(&store->section);
+    hti_section_leave(line);
     s->cache_bytes = hti_core_memory(store);
 }
 
@@ -609,8 +609,7 @@ int htstore_stats(struct htstore *store, struct htstore_stats *stats, struct hts
     add_owner_stats(store, &s);
     add_object_stats(store, &s);
     memcpy(s.store_id, store->store_id, sizeof s.store_id);
-    s.lookup_hits = atomic_load(&store->n_hits);
-    s.lookup_misses = atomic_load(&store->n_misses);
+    hti_section_count(&store->section, &s.lookup_hits, &s.lookup_misses);
     s.batches = atomic_load(&store->n_batches);
     s.flushes = atomic_load(&store->n_flushes);
     s.flush_transactions = atomic_load(&store->n_flush_transactions);

@@ -228,10 +228,10 @@ static int reserve_members(struct htstore *store, const struct hti_change *chang
 
     if (change->n_additions == 0)
         return 0;
-    pthread_rwlock_wrlock(&store->section);
+    hti_section_close(&store->section);
     for (size_t i = 0; rc == 0 && i < change->n_additions; i++)
         rc = hti_members_reserve(&change->additions[i].mapping->members, change->n_additions);
-    pthread_rwlock_unlock(&store->section);
+    hti_section_open(&store->section);
     return rc ? no_memory(error) : 0;
 }
 
@@ -341,7 +341,7 @@ static void unlink_dropped(struct htstore *store, const struct hti_change *chang
 
 static void show(struct htstore *store, struct hti_change *change)
 {
-    pthread_rwlock_wrlock(&store->section);
+    hti_section_close(&store->section);
     pthread_mutex_lock(&store->objects_mutex);
     for (size_t i = 0; i < change->n_created; i++) {
         change->created[i]->n_rows = change->created[i]->totals.n_rows;
@@ -356,7 +356,7 @@ static void show(struct htstore *store, struct hti_change *change)
         change->flagged->record.flags = change->flags;
     unlink_dropped(store, change);
     pthread_mutex_unlock(&store->objects_mutex);
-    pthread_rwlock_unlock(&store->section);
+    hti_section_open(&store->section);
 }
 
 /* Without memory for the note, the next open collects it. */
