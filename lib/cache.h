@@ -1,8 +1,15 @@
 /*
- * cache: rows in memory, found by key: the resident contents of a table, or what is known of some of its keys.
+ * cache: rows in memory, found by key: all rows of a table, or what is known of some of its keys.
  *
- * Not synchronised: the store lets readers in together and the writer alone. A put never fails once room was reserved
- * and, where the type needs them, cells were made.
+ * Not synchronised: the store lets readers in together and the writer alone. Growing is cut in two, so that readers stay in
+ * while the larger arrays are filled. A put never fails once room was reserved.
+ *
+ * Layout (after F14 and boost::unordered_flat_map; measured in docs/performance.md): groups of 15 slots with a byte of hash
+ * each (group.h), and the slots in an array of their own. By the schema a slot holds
+ *   fixed  key and value,
+ *   wide   key and the number of a value in the heap (heap.h),
+ *   text   size and hash of a string key, up to 12 of its bytes or its number in the heap, and the value,
+ *   cell   hash and number of key and value in the heap: values of variable size.
  */
 #ifndef HTI_CACHE_H
 #define HTI_CACHE_H
@@ -22,33 +29,66 @@ enum hti_cache_state {
     HTI_CACHE_COLLISION = 3 /* another long key has the same stored form; see codec.h */
 };
 
-int hti_cache_new(const struct hti_row_type *type, struct hti_cache **cache); /* 0 or HTSTORE_ENOMEM; type is copied */
+enum hti_cache_kind {
+    HTI_CACHE_COMPLETE = 0, /* every row: a key that is not there is absent; grows */
+    HTI_CACHE_PARTIAL = 1, /* some keys, which may be absent; grows */
+    HTI_CACHE_BOUNDED = 2 /* some keys, which may be absent; of fixed size: a put may push out another key */
+};
+
+int hti_cache_new(const struct hti_row_type *type, enum hti_cache_kind kind,
+                  struct hti_cache **cache); /* 0 or HTSTORE_ENOMEM; type is copied */
 void hti_cache_free(struct hti_cache *cache);
+enum hti_cache_kind hti_cache_kind(const struct hti_cache *cache);
 uint64_t hti_cache_present(const struct hti_cache *cache); /* rows that are present */
 uint64_t hti_cache_entries(const struct hti_cache *cache); /* present and absent ones */
 uint64_t hti_cache_bytes(const struct hti_cache *cache); /* memory held */
 
-/* Make sure that `n` entries can be added without failing. HTSTORE_ENOMEM leaves the cache as it was. */
-int hti_cache_reserve(struct hti_cache *cache, uint64_t n);
-/* Would hti_cache_reserve() have to move the entries? */
-bool hti_cache_has_room(const struct hti_cache *cache, uint64_t n);
+/* --- room: `n` entries whose rows take `bytes` of hti_cache_row_bytes() together --- */
 
-/* Rows that are too large or too variable to lie in a slot live in a cell each, made before they are put. */
-bool hti_cache_uses_cells(const struct hti_row_type *type);
-void *hti_cache_cell_new(const struct hti_row *row); /* NULL: no memory */
-void hti_cache_cell_free(void *cell);
+bool hti_cache_uses_heap(const struct hti_cache *cache); /* may a row take more than its slot? */
+/* What a row takes beside its slot; sum it up for hti_cache_reserve(). */
+size_t hti_cache_row_bytes(const struct hti_cache *cache, size_t key_size, size_t value_size);
+/* A row whose value alone needs memory of its own, to be reserved one by one; false for most. */
+bool hti_cache_row_is_large(const struct hti_cache *cache, size_t key_size, size_t value_size);
+int hti_cache_reserve_large(struct hti_cache *cache, size_t key_size, size_t value_size);
+void hti_cache_drop_spares(struct hti_cache *cache); /* large rows that were reserved and not put */
 
-/* Keys are packed keys. On HTI_CACHE_PRESENT *value and *value_size are set; valid until the next change. */
+bool hti_cache_has_room(const struct hti_cache *cache, uint64_t n, uint64_t bytes);
+/* Readers may be inside meanwhile, writers not: make room in the heap, and larger arrays if they are needed. */
+struct hti_cache_growth;
+int hti_cache_grow(struct hti_cache *cache, uint64_t n, uint64_t bytes, struct hti_cache_growth **growth);
+/* Alone in the section: take the larger arrays. NULL does nothing. */
+void hti_cache_switch(struct hti_cache *cache, struct hti_cache_growth *growth);
+void hti_cache_growth_free(struct hti_cache_growth *growth); /* afterwards: frees the old arrays, or unused new ones */
+/* All of it, for a cache that nobody else uses. HTSTORE_ENOMEM leaves it as it was. */
+int hti_cache_reserve(struct hti_cache *cache, uint64_t n, uint64_t bytes);
+int hti_cache_reserve_row(struct hti_cache *cache, const struct hti_row *row); /* for one row, large or not */
+
+/* --- one key. Keys are packed keys --- */
+
+/* On HTI_CACHE_PRESENT *value and *value_size are set; valid until the next change. */
 enum hti_cache_state hti_cache_find(const struct hti_cache *cache, const void *key, size_t key_size, const void **value,
                                     size_t *value_size);
 /*
- * Set a key to a row, or to absent (row->value NULL). `cell` comes from hti_cache_cell_new() of the same row where cells
- * are used, else NULL; the cache takes it. Returns what was known before; never HTI_CACHE_COLLISION, which callers exclude.
+ * Set a key to a row, or to absent (row->value NULL; not in a complete cache). Returns what was known before; never
+ * HTI_CACHE_COLLISION, which callers exclude.
  */
-enum hti_cache_state hti_cache_put(struct hti_cache *cache, const struct hti_row *row, void *cell);
+enum hti_cache_state hti_cache_put(struct hti_cache *cache, const struct hti_row *row);
+/* The same, unless something is known of the key. */
+enum hti_cache_state hti_cache_add(struct hti_cache *cache, const struct hti_row *row);
 /* Forget a key. Returns what was known before. */
 enum hti_cache_state hti_cache_remove(struct hti_cache *cache, const void *key, size_t key_size);
+/* Start to fetch what a put or removal of the key will touch: first its group, some keys later its slot. */
+void hti_cache_fetch_group(const struct hti_cache *cache, const void *key, size_t key_size);
+void hti_cache_fetch_slot(const struct hti_cache *cache, const void *key, size_t key_size);
 /* Forget all; keeps room. */
 void hti_cache_clear(struct hti_cache *cache);
+/* A partial cache that knows every key of its table becomes a complete one; absent keys leave it. Alone in the section. */
+void hti_cache_complete(struct hti_cache *cache);
+
+/* Tests: full groups that the key farthest from its home has passed since the hash was drawn. */
+uint64_t hti_cache_passed(const struct hti_cache *cache);
+/* Tests: draw hashes so badly that all keys meet, until the cache notices. */
+void hti_cache_test_flood(bool on);
 
 #endif

@@ -147,6 +147,18 @@ static bool is_float(uint32_t dtype)
     return dtype == HTSTORE_FLOAT32 || dtype == HTSTORE_FLOAT64;
 }
 
+bool hti_codec_values_are_native(const struct hti_row_type *type)
+{
+    return type->value_is_fixed && (host_is_little || hti_dtype_packed_size(type->value_dtype) == 1);
+}
+
+bool hti_codec_keys_are_native(const struct hti_row_type *type)
+{
+    if (type->key_size <= 1)
+        return true;
+    return host_is_little && !is_float(type->key_dtype);
+}
+
 void hti_codec_pack_key(const struct hti_row_type *type, const void *element, uint8_t *out)
 {
     uint64_t bits = load_native(element, type->key_size);

@@ -58,6 +58,9 @@ void hti_codec_pack_value(const struct hti_row_type *type, const void *elements,
  * string value's sizes do not add up (no error struct: the caller knows the row).
  */
 int hti_codec_unpack_value(const struct hti_row_type *type, const void *packed, size_t size, void *elements);
+/* Are packed values, or keys, the same bytes as the caller's elements? For strings: keys yes, values no. */
+bool hti_codec_values_are_native(const struct hti_row_type *type);
+bool hti_codec_keys_are_native(const struct hti_row_type *type);
 /* Is this a well-formed packed value of the type? For everything that comes from files. */
 bool hti_codec_value_is_valid(const struct hti_row_type *type, const void *packed, size_t size);
 /* Is this a well-formed, canonical packed key (bool 0/1, no NaN, no -0.0, right size)? */

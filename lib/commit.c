@@ -6,56 +6,13 @@
 
 #include "mem.h"
 
+#define FETCH_AHEAD 12u /* rows between what is applied and what is fetched, in two steps */
+#define FETCH_ENTRIES 30000u /* a smaller cache lies in the processor's own */
+
 /* --- memory for a batch, all of it before the journal hears of it: a recorded batch cannot fail to apply --- */
-
-static bool needs_cell(const struct hti_core *core, uint32_t kind)
-{
-    return hti_cache_uses_cells(&core->type) && (kind == HTI_OP_PUT || (kind == HTI_OP_REMOVE && !core->resident));
-}
-
-static int make_cells_of(struct hti_write *write, const struct hti_core *core, const struct hti_op *op)
-{
-    struct hti_row_walk rows;
-    struct hti_row row;
-
-    if (!needs_cell(core, op->kind))
-        return 0;
-    hti_row_walk_init(&rows, op);
-    while (hti_row_walk_next(&rows, &row)) {
-        if (op->kind == HTI_OP_REMOVE)
-            row = (struct hti_row){ .key = row.key, .key_size = row.key_size };
-        void *cell = hti_cache_cell_new(&row);
-        if (!cell)
-            return HTSTORE_ENOMEM;
-        write->cells[write->n_cells++] = cell;
-    }
-    return 0;
-}
-
-static int make_cells(struct hti_write *write, struct htstore_error *error)
-{
-    struct hti_op_walk ops;
-    struct hti_op op;
-    uint64_t n = 0;
-    int rc = 0;
-
-    hti_op_walk_init(&ops, write->record);
-    for (uint32_t i = 0; hti_op_walk_next(&ops, &op) == 0; i++)
-        n += needs_cell(write->cores[i], op.kind) ? op.n_rows : 0;
-    if (n == 0)
-        return 0;
-    write->cells = hti_mem_alloc_array((size_t)n, sizeof *write->cells);
-    hti_op_walk_init(&ops, write->record);
-    for (uint32_t i = 0; write->cells && rc == 0 && hti_op_walk_next(&ops, &op) == 0; i++)
-        rc = make_cells_of(write, write->cores[i], &op);
-    return write->cells && rc == 0 ? 0 : hti_fail(error, HTSTORE_ENOMEM, "no memory for the batch");
-}
 
 void hti_write_release(struct hti_write *write)
 {
-    for (uint64_t i = 0; write->cells && i < write->n_cells; i++)
-        hti_cache_cell_free(write->cells[i]);
-    hti_mem_free(write->cells);
     hti_mem_free(write->cores);
     hti_mem_free(write->row_changes);
     hti_record_free(write->record);
@@ -66,28 +23,117 @@ void hti_write_release(struct hti_write *write)
     memset(write, 0, sizeof *write);
 }
 
-static uint64_t entries_added(const struct hti_core *core, const struct hti_op *op)
+/* What an operation may add to its table's cache. */
+struct room {
+    uint64_t n_rows;
+    uint64_t bytes;
+};
+
+static struct hti_row as_put(const struct hti_op *op, const struct hti_row *row)
 {
-    return op->kind == HTI_OP_PUT || (op->kind == HTI_OP_REMOVE && !core->resident) ? op->n_rows : 0;
+    struct hti_row put = *row;
+
+    if (op->kind == HTI_OP_REMOVE) {
+        put.value = NULL;
+        put.value_size = 0;
+    }
+    return put;
 }
 
-/* Room for the rows of one more batch beside those that are queued. Moving the entries needs the section. */
-static int reserve_rows(struct htstore *store, struct hti_core *core, uint64_t n)
+static struct room room_of(const struct hti_core *core, const struct hti_op *op)
 {
-    const uint64_t wanted = core->n_reserved + n;
+    struct room room = { 0 };
+    struct hti_row_walk rows;
+    struct hti_row row;
+
+    if (op->kind != HTI_OP_PUT && (op->kind != HTI_OP_REMOVE || core->resident))
+        return room;
+    room.n_rows = op->n_rows;
+    if (!hti_cache_uses_heap(core->rows))
+        return room;
+    hti_row_walk_init(&rows, op);
+    while (hti_row_walk_next(&rows, &row)) {
+        const struct hti_row put = as_put(op, &row);
+        room.bytes += hti_cache_row_bytes(core->rows, put.key_size, put.value_size);
+    }
+    return room;
+}
+
+static int reserve_large_rows(struct hti_core *core, const struct hti_op *op)
+{
+    struct hti_row_walk rows;
+    struct hti_row row;
     int rc = 0;
 
-    if (!core->rows || !hti_cache_has_room(core->rows, wanted)) {
-        hti_section_close(&store->section);
-        if (!core->rows)
-            rc = hti_cache_new(&core->type, &core->rows);
-        if (rc == 0)
-            rc = hti_cache_reserve(core->rows, wanted);
-        hti_section_open(&store->section);
+    hti_row_walk_init(&rows, op);
+    while (rc == 0 && hti_row_walk_next(&rows, &row)) {
+        const struct hti_row put = as_put(op, &row);
+        if (hti_cache_row_is_large(core->rows, put.key_size, put.value_size))
+            rc = hti_cache_reserve_large(core->rows, put.key_size, put.value_size);
     }
-    if (rc == 0)
-        core->n_reserved = wanted;
     return rc;
+}
+
+static int make_rows(struct htstore *store, struct hti_core *core)
+{
+    struct hti_cache *rows;
+    int rc;
+
+    if (core->rows)
+        return 0;
+    rc = hti_cache_new(&core->type, core->resident ? HTI_CACHE_COMPLETE : HTI_CACHE_PARTIAL, &rows);
+    if (rc != 0)
+        return rc;
+    hti_section_close(&store->section);
+    core->rows = rows;
+    hti_section_open(&store->section);
+    return 0;
+}
+
+/* Readers go on while larger arrays are filled; they wait only for the switch. */
+static int make_room(struct htstore *store, struct hti_core *core, uint64_t n, uint64_t bytes)
+{
+    struct hti_cache_growth *growth;
+    int rc;
+
+    if (hti_cache_has_room(core->rows, n, bytes))
+        return 0;
+    rc = hti_cache_grow(core->rows, n, bytes, &growth);
+    if (rc == 0 && growth) {
+        hti_section_close(&store->section);
+        hti_cache_switch(core->rows, growth);
+        hti_section_open(&store->section);
+        hti_cache_growth_free(growth);
+    }
+    return rc;
+}
+
+/* Room for the rows of one more operation beside those that are queued. */
+static int reserve_op(struct htstore *store, struct hti_core *core, const struct hti_op *op)
+{
+    struct room room;
+    int rc = op->kind == HTI_OP_CLEAR ? 0 : make_rows(store, core);
+
+    if (rc != 0 || op->kind == HTI_OP_CLEAR)
+        return rc;
+    room = room_of(core, op);
+    rc = make_room(store, core, core->n_reserved + room.n_rows, core->bytes_reserved + room.bytes);
+    if (rc == 0 && hti_cache_uses_heap(core->rows) && room.n_rows > 0)
+        rc = reserve_large_rows(core, op);
+    if (rc != 0)
+        return rc;
+    core->n_reserved += room.n_rows;
+    core->bytes_reserved += room.bytes;
+    return 0;
+}
+
+static void unreserve_op(struct hti_core *core, const struct hti_op *op)
+{
+    if (op->kind == HTI_OP_CLEAR)
+        return;
+    const struct room room = room_of(core, op);
+    core->n_reserved -= room.n_rows;
+    core->bytes_reserved -= room.bytes;
 }
 
 static void unreserve(struct hti_write *write, uint32_t n_ops)
@@ -96,8 +142,11 @@ static void unreserve(struct hti_write *write, uint32_t n_ops)
     struct hti_op op;
 
     hti_op_walk_init(&ops, write->record);
-    for (uint32_t i = 0; i < n_ops && hti_op_walk_next(&ops, &op) == 0; i++)
-        write->cores[i]->n_reserved -= entries_added(write->cores[i], &op);
+    for (uint32_t i = 0; i < n_ops && hti_op_walk_next(&ops, &op) == 0; i++) {
+        unreserve_op(write->cores[i], &op);
+        if (write->cores[i]->rows && write->cores[i]->n_reserved == 0)
+            hti_cache_drop_spares(write->cores[i]->rows);
+    }
 }
 
 static int reserve(struct htstore *store, struct hti_write *write, struct htstore_error *error)
@@ -107,7 +156,7 @@ static int reserve(struct htstore *store, struct hti_write *write, struct htstor
 
     hti_op_walk_init(&ops, write->record);
     for (uint32_t i = 0; hti_op_walk_next(&ops, &op) == 0; i++) {
-        if (reserve_rows(store, write->cores[i], entries_added(write->cores[i], &op)) != 0) {
+        if (reserve_op(store, write->cores[i], &op) != 0) {
             unreserve(write, i);
             return hti_fail(error, HTSTORE_ENOMEM, "no memory for the batch");
         }
@@ -126,42 +175,76 @@ static void apply_clear(struct hti_core *core)
     core->n_rows = 0;
 }
 
-static void apply_put(struct hti_write *write, struct hti_core *core, const struct hti_row *row, void *cell)
+static void apply_put(const struct hti_write *write, struct hti_core *core, const struct hti_row *row)
 {
-    const enum hti_cache_state before = hti_cache_put(core->rows, row, cell);
+    const enum hti_cache_state before = hti_cache_put(core->rows, row);
 
     if (!write->resolved && before != HTI_CACHE_PRESENT)
         core->n_rows++;
 }
 
-static bool apply_remove(struct hti_write *write, struct hti_core *core, const struct hti_row *row, void *cell)
+static bool apply_remove(const struct hti_write *write, struct hti_core *core, const struct hti_row *row)
 {
     const struct hti_row gone = { .key = row->key, .key_size = row->key_size };
     const enum hti_cache_state before =
-        core->resident ? hti_cache_remove(core->rows, row->key, row->key_size) : hti_cache_put(core->rows, &gone, cell);
+        core->resident ? hti_cache_remove(core->rows, row->key, row->key_size) : hti_cache_put(core->rows, &gone);
 
     if (!write->resolved && before == HTI_CACHE_PRESENT)
         core->n_rows--;
     return before == HTI_CACHE_PRESENT;
 }
 
-static void apply_op(struct hti_write *write, struct hti_core *core, const struct hti_op *op, void ***cells)
+/* Two walks run ahead of the one that applies, so that what a row touches has arrived when its turn comes. */
+struct ahead {
+    struct hti_row_walk groups, slots;
+    bool on;
+};
+
+static void start_ahead(struct ahead *ahead, const struct hti_core *core, const struct hti_op *op)
 {
-    const bool with_cells = needs_cell(core, op->kind);
+    struct hti_row row;
+
+    ahead->on = op->n_rows >= 2 * FETCH_AHEAD && hti_cache_entries(core->rows) >= FETCH_ENTRIES;
+    if (!ahead->on)
+        return;
+    hti_row_walk_init(&ahead->groups, op);
+    hti_row_walk_init(&ahead->slots, op);
+    for (unsigned i = 0; i < 2 * FETCH_AHEAD && hti_row_walk_next(&ahead->groups, &row); i++)
+        hti_cache_fetch_group(core->rows, row.key, row.key_size);
+    for (unsigned i = 0; i < FETCH_AHEAD && hti_row_walk_next(&ahead->slots, &row); i++)
+        hti_cache_fetch_slot(core->rows, row.key, row.key_size);
+}
+
+static void step_ahead(struct ahead *ahead, const struct hti_core *core)
+{
+    struct hti_row row;
+
+    if (!ahead->on)
+        return;
+    if (hti_row_walk_next(&ahead->groups, &row))
+        hti_cache_fetch_group(core->rows, row.key, row.key_size);
+    if (hti_row_walk_next(&ahead->slots, &row))
+        hti_cache_fetch_slot(core->rows, row.key, row.key_size);
+}
+
+static void apply_op(struct hti_write *write, struct hti_core *core, const struct hti_op *op)
+{
     struct hti_row_walk rows;
+    struct ahead ahead;
     struct hti_row row;
 
     if (op->kind == HTI_OP_CLEAR) {
         apply_clear(core);
         return;
     }
+    start_ahead(&ahead, core, op);
     hti_row_walk_init(&rows, op);
     for (uint64_t i = 0; hti_row_walk_next(&rows, &row); i++) {
-        void *cell = with_cells ? *(*cells)++ : NULL;
+        step_ahead(&ahead, core);
         if (op->kind == HTI_OP_PUT) {
-            apply_put(write, core, &row, cell);
+            apply_put(write, core, &row);
         } else {
-            const bool removed = apply_remove(write, core, &row, cell);
+            const bool removed = apply_remove(write, core, &row);
             if (write->flags && !write->resolved)
                 write->flags[i] = removed;
         }
@@ -170,20 +253,18 @@ static void apply_op(struct hti_write *write, struct hti_core *core, const struc
 
 static void apply(struct htstore *store, struct hti_write *write)
 {
-    void **cells = write->cells;
     struct hti_op_walk ops;
     struct hti_op op;
 
     hti_op_walk_init(&ops, write->record);
     for (uint32_t i = 0; hti_op_walk_next(&ops, &op) == 0; i++) {
         struct hti_core *core = write->cores[i];
-        apply_op(write, core, &op, &cells);
+        unreserve_op(core, &op);
+        apply_op(write, core, &op);
         if (write->resolved)
             core->n_rows += (uint64_t)write->row_changes[i];
         core->last_lsn = write->record->lsn;
-        core->n_reserved -= entries_added(core, &op);
     }
-    write->n_cells = 0; /* the caches have them */
     atomic_store(&store->visible_lsn, write->record->lsn);
 }
 
@@ -326,8 +407,6 @@ static int wait_for_room(struct htstore *store, uint64_t size, struct htstore_er
 /* A request whose outcome depends on the contents is resolved when all before it are applied and none is under way. */
 static int take_turn(struct htstore *store, struct hti_write *write, struct htstore_error *error)
 {
-    int rc;
-
     if (!write->conditional) {
         while (store->n_exclusive > 0 || store->blocked)
             pthread_cond_wait(&store->write_changed, &store->write_mutex);
@@ -338,8 +417,7 @@ static int take_turn(struct htstore *store, struct hti_write *write, struct htst
         pthread_cond_wait(&store->write_changed, &store->write_mutex);
     store->n_exclusive--;
     pthread_cond_broadcast(&store->write_changed);
-    rc = hti_resolve(store, write, error);
-    return rc ? rc : make_cells(write, error);
+    return hti_resolve(store, write, error);
 }
 
 static void enqueue_and_wait(struct htstore *store, struct hti_write *write)
@@ -358,10 +436,8 @@ static void enqueue_and_wait(struct htstore *store, struct hti_write *write)
 
 int hti_commit(struct htstore *store, struct hti_write *write, struct htstore_error *error)
 {
-    int rc = write->conditional ? 0 : make_cells(write, error);
+    int rc;
 
-    if (rc != 0)
-        return rc;
     if (write->durability == HTSTORE_DEFAULT_DURABILITY)
         write->durability = store->options.durability;
     pthread_mutex_lock(&store->write_mutex);

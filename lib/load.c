@@ -31,19 +31,13 @@ static int add_row(struct loader *l, struct hti_kv_bytes key, struct hti_kv_byte
     uint8_t key_space[8];
     struct hti_hash128 hash;
     struct hti_row row;
-    void *cell = NULL;
 
     if (hti_codec_load_row(&l->core->type, l->core->record.id, key.data, key.size, value.data, value.size, key_space,
                            &row, &hash) != 0)
         return damaged(l, "a row is damaged: its checksum differs");
-    if (hti_cache_reserve(l->cache, 1) != 0)
+    if (hti_cache_reserve_row(l->cache, &row) != 0)
         return no_memory(l);
-    if (hti_cache_uses_cells(&l->core->type)) {
-        cell = hti_cache_cell_new(&row);
-        if (!cell)
-            return no_memory(l);
-    }
-    hti_cache_put(l->cache, &row, cell);
+    hti_cache_put(l->cache, &row);
     hti_digest_add(&l->digest, hash);
     return 0;
 }
@@ -82,7 +76,7 @@ static int load_all(struct htstore *store, struct loader *l)
     struct hti_kv_read *read;
     int rc;
 
-    if (hti_cache_reserve(l->cache, l->totals->n_rows) != 0)
+    if (hti_cache_reserve(l->cache, l->totals->n_rows, 0) != 0)
         return no_memory(l);
     rc = hti_kv_acquire(store->kv, l->totals->database, false, l->error);
     if (rc != 0)
@@ -100,7 +94,7 @@ int hti_load_rows(struct htstore *store, const struct hti_core *core, const stru
                   struct hti_cache **rows, struct htstore_error *error)
 {
     struct loader l = { .core = core, .totals = totals, .error = error };
-    int rc = hti_cache_new(&core->type, &l.cache) ? no_memory(&l) : 0;
+    int rc = hti_cache_new(&core->type, HTI_CACHE_COMPLETE, &l.cache) ? no_memory(&l) : 0;
 
     if (rc == 0 && totals->database != 0)
         rc = load_all(store, &l);

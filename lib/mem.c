@@ -99,6 +99,14 @@ void hti_mem_free(void *memory)
     free(memory);
 }
 
+bool hti_mem_count(bool allocated)
+{
+    if (allocated && count_against_hook())
+        return false;
+    atomic_fetch_add_explicit(&n_live, allocated ? 1 : UINT64_MAX, memory_order_relaxed);
+    return true;
+}
+
 void hti_mem_test_fail(uint64_t after, bool sticky)
 {
     atomic_store(&n_allowed, UINT64_MAX);

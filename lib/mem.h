@@ -17,6 +17,11 @@ char *hti_mem_strdup(const char *text);
 void hti_mem_free(void *memory); /* NULL is allowed */
 
 /*
+ * For memory that comes from elsewhere (region): count it as an allocation, which the hook may fail (false), or as freed.
+ */
+bool hti_mem_count(bool allocated);
+
+/*
  * Tests: from now on let `after` allocations of this process succeed, then fail one (sticky: all following).
  * UINT64_MAX switches the hook off. Thread-safe (atomics).
  */

@@ -107,10 +107,40 @@ static int check_contents(const struct htstore_table *table, const struct hti_ar
     return rc ? rc : check_output(type, a, error);
 }
 
+/*
+ * The common case, decided without a loop over shapes: keys are a scalar or a vector, and all arrays fit. False: look closely,
+ * which also finds the sentence if something is wrong.
+ */
+static bool is_plain(const struct htstore_table *table, struct hti_arguments *a)
+{
+    const struct hti_core *core = table->handle.core;
+    const struct htstore_array *const arrays[] = { a->values, a->outputs };
+    const struct hti_shape *value = &core->record.value_shape;
+    const uint64_t n = a->keys->rank == 0 ? 1 : (uint64_t)a->keys->shape[0];
+
+    if (a->keys->dtype != core->type.key_dtype || a->keys->rank > 1 || n > INT32_MAX || a->defaults || value->rank > 1)
+        return false;
+    for (unsigned i = 0; i < 2; i++) {
+        const struct htstore_array *array = arrays[i];
+        if (!array)
+            continue;
+        if (array->dtype != core->type.value_dtype || array->rank != a->keys->rank + value->rank)
+            return false;
+        if ((a->keys->rank == 1 && (uint64_t)array->shape[0] != n) ||
+            (value->rank == 1 && array->shape[a->keys->rank] != value->dim[0]))
+            return false;
+    }
+    a->n_rows = n;
+    a->shared_default = true;
+    return true;
+}
+
 int hti_arguments_check(const struct htstore_table *table, struct hti_arguments *a, struct htstore_error *error)
 {
     int rc = check_pointers(a, error);
 
+    if (rc == 0 && is_plain(table, a))
+        return check_contents(table, a, error);
     if (rc == 0)
         rc = check_dtypes(table, a, error);
     if (rc == 0)

@@ -6,7 +6,10 @@
 #include "lookup.h"
 #include "mem.h"
 #include "outputs.h"
+#include "probe.h"
 #include "view.h"
+
+#define SOME_KEYS 256u
 
 struct batch {
     const struct hti_core *core;
@@ -53,28 +56,91 @@ static int answer(struct batch *b, uint64_t i, enum hti_found found, const void 
     return fail_row(b, hti_output_elements(&b->core->type, row + i * b->default_stride, b->out, i));
 }
 
-static int note_miss(struct batch *b, uint64_t i)
+static int make_misses(struct batch *b)
 {
     if (!b->misses)
         b->misses = hti_mem_alloc_array((size_t)b->arguments->n_rows, sizeof *b->misses);
-    if (!b->misses)
-        return fail_row(b, HTSTORE_ENOMEM);
-    b->misses[b->n_misses++] = i;
-    return 0;
+    return b->misses ? 0 : fail_row(b, HTSTORE_ENOMEM);
+}
+
+static int note_miss(struct batch *b, uint64_t i)
+{
+    const int rc = make_misses(b);
+
+    if (rc == 0)
+        b->misses[b->n_misses++] = i;
+    return rc;
+}
+
+static int ask_key(struct batch *b, uint64_t i)
+{
+    const void *value = NULL;
+    size_t key_size, value_size = 0;
+    uint8_t space[8];
+    const void *key = hti_input_key(&b->core->type, b->arguments->keys, i, space, &key_size);
+    const enum hti_found found = hti_lookup_memory(b->core, key, key_size, &value, &value_size);
+
+    return found == HTI_FOUND_ASK ? note_miss(b, i) : answer(b, i, found, value, value_size);
+}
+
+/* Are the caller's rows packed rows as they stand, so that they can be copied without a look at each? */
+static bool are_rows_packed(const struct batch *b)
+{
+    return b->core->rows && b->out && b->core->type.n_elements > 0 && hti_codec_values_are_native(&b->core->type);
+}
+
+/* Keys [first, first + n), packed at `keys`. What the main cache does not know goes to the other levels. */
+static int ask_rows(struct batch *b, const void *keys, uint64_t first, uint64_t n)
+{
+    const size_t size = hti_output_row_size(&b->core->type);
+    const uint64_t n_before = b->n_misses;
+    struct hti_probe probe = {
+        .keys = keys,
+        .n = n,
+        .values = (uint8_t *)b->out->data + first * size,
+        .defaults = (const uint8_t *)b->default_elements + first * b->default_stride,
+        .default_stride = b->default_stride,
+        .found = b->found ? b->found + first : NULL,
+    };
+    int rc = hti_cache_kind(b->core->rows) == HTI_CACHE_COMPLETE ? 0 : make_misses(b);
+
+    if (rc != 0)
+        return rc;
+    probe.misses = b->misses ? b->misses + n_before : NULL;
+    hti_probe_rows(b->core->rows, &probe);
+    b->n_hits += probe.n_present;
+    for (uint64_t m = 0; rc == 0 && m < probe.n_misses; m++)
+        rc = ask_key(b, first + probe.misses[m]); /* puts what remains where it has been read already */
+    return rc;
+}
+
+/* Floats are made canonical first, some at a time. */
+static int ask_float_rows(struct batch *b)
+{
+    const struct hti_row_type *type = &b->core->type;
+    uint8_t keys[SOME_KEYS * 8];
+    int rc = 0;
+
+    for (uint64_t first = 0; rc == 0 && first < b->arguments->n_rows; first += SOME_KEYS) {
+        const uint64_t left = b->arguments->n_rows - first, n = left < SOME_KEYS ? left : SOME_KEYS;
+        for (uint64_t i = 0; i < n; i++)
+            hti_codec_pack_key(type, (const uint8_t *)b->arguments->keys->data + (first + i) * type->key_size,
+                               keys + i * type->key_size);
+        rc = ask_rows(b, keys, first, n);
+    }
+    return rc;
 }
 
 static int ask_memory(struct batch *b)
 {
-    uint8_t space[8];
     int rc = 0;
 
-    for (uint64_t i = 0; rc == 0 && i < b->arguments->n_rows; i++) {
-        const void *value = NULL;
-        size_t key_size, value_size = 0;
-        const void *key = hti_input_key(&b->core->type, b->arguments->keys, i, space, &key_size);
-        const enum hti_found found = hti_lookup_memory(b->core, key, key_size, &value, &value_size);
-        rc = found == HTI_FOUND_ASK ? note_miss(b, i) : answer(b, i, found, value, value_size);
-    }
+    if (are_rows_packed(b) && hti_codec_keys_are_native(&b->core->type))
+        return ask_rows(b, b->arguments->keys->data, 0, b->arguments->n_rows);
+    if (are_rows_packed(b))
+        return ask_float_rows(b);
+    for (uint64_t i = 0; rc == 0 && i < b->arguments->n_rows; i++)
+        rc = ask_key(b, i);
     return rc;
 }
 

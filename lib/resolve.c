@@ -43,7 +43,7 @@ static struct overlay *overlay_of(struct resolver *r, struct hti_core *core)
     if (o)
         return o;
     o = hti_mem_zalloc(sizeof *o);
-    if (!o || hti_cache_new(&core->type, &o->rows) != 0) {
+    if (!o || hti_cache_new(&core->type, HTI_CACHE_PARTIAL, &o->rows) != 0) {
         hti_mem_free(o);
         return NULL;
     }
@@ -94,16 +94,9 @@ static int find(struct resolver *r, const struct overlay *o, const struct hti_ro
 /* Record in the overlay that the key now has this row, or none (row->value NULL). */
 static int note(struct resolver *r, struct overlay *o, const struct hti_row *row)
 {
-    void *cell = NULL;
-
-    if (hti_cache_reserve(o->rows, 1) != 0)
+    if (hti_cache_reserve_row(o->rows, row) != 0)
         return no_memory(r);
-    if (hti_cache_uses_cells(&o->core->type)) {
-        cell = hti_cache_cell_new(row);
-        if (!cell)
-            return no_memory(r);
-    }
-    hti_cache_put(o->rows, row, cell);
+    hti_cache_put(o->rows, row);
     return 0;
 }
 

@@ -31,8 +31,6 @@ struct hti_write {
     struct hti_record *request; /* what `record` was before it was resolved; owned, and so are its cores */
     struct hti_core **request_cores;
     int64_t *row_changes; /* resolved: by how much the row count of each operation's table changes; owned */
-    void **cells; /* for rows that need one, in order; owned */
-    uint64_t n_cells;
     bool done;
     struct hti_write *next;
 };

@@ -54,6 +54,7 @@ struct hti_core {
     bool pinned; /* totals.database is pinned in kv for lookups */
 
     uint64_t n_reserved; /* write_mutex: rows queued, for which `rows` has room */
+    uint64_t bytes_reserved; /* write_mutex: what they take beside their slots */
     uint32_t n_handles; /* objects_mutex */
     bool dropped; /* objects_mutex: gone from the catalogue, kept for open handles of a reader */
 };

@@ -22,6 +22,7 @@ static void set_up(void)
 static void tear_down(void)
 {
     hti_mem_test_fail(UINT64_MAX, false);
+    hti_cache_test_flood(false);
     hti_codec_test_hash_mask(UINT64_MAX);
     ck_assert_uint_eq(hti_mem_test_live(), 0);
 }
@@ -81,7 +82,7 @@ static void model_init(struct model *m, const struct hti_row_type *type, bool co
 {
     memset(m, 0, sizeof *m);
     m->type = *type;
-    ck_assert_int_eq(hti_cache_new(type, &m->cache), 0);
+    ck_assert_int_eq(hti_cache_new(type, HTI_CACHE_PARTIAL, &m->cache), 0);
     m->entries = calloc(N_KEYS, sizeof *m->entries);
     ck_assert_ptr_nonnull(m->entries);
     m->n = 1;
@@ -151,17 +152,6 @@ static void forget_slot(struct model *m, unsigned slot)
             m->entries[i].state = HTI_CACHE_MISS;
 }
 
-static void *new_cell(const struct model *m, const struct hti_row *row)
-{
-    void *cell = NULL;
-
-    if (hti_cache_uses_cells(&m->type)) {
-        cell = hti_cache_cell_new(row);
-        ck_assert_ptr_nonnull(cell);
-    }
-    return cell;
-}
-
 static void put(struct model *m, unsigned i, bool present)
 {
     struct entry *e = &m->entries[i];
@@ -170,13 +160,13 @@ static void put(struct model *m, unsigned i, bool present)
 
     if (before == HTI_CACHE_COLLISION)
         return; /* callers exclude that */
-    ck_assert_int_eq(hti_cache_reserve(m->cache, 1), 0);
     if (present) {
         free((void *)(uintptr_t)e->row.value);
         random_value(m, &e->row);
         row = e->row;
     }
-    ck_assert_int_eq(hti_cache_put(m->cache, &row, new_cell(m, &row)), before);
+    ck_assert_int_eq(hti_cache_reserve_row(m->cache, &row), 0);
+    ck_assert_int_eq(hti_cache_put(m->cache, &row), before);
     forget_slot(m, e->slot);
     e->state = present ? HTI_CACHE_PRESENT : HTI_CACHE_ABSENT;
 }
@@ -223,7 +213,7 @@ static void step(struct model *m, unsigned n)
         if (sample_below(100) == 0)
             clear(m);
         else if (sample_below(100) == 0)
-            ck_assert_int_eq(hti_cache_reserve(m->cache, sample_below(300)), 0);
+            ck_assert_int_eq(hti_cache_reserve(m->cache, sample_below(300), sample_below(300)), 0);
         break;
     default:
         check_key(m, i);
@@ -284,7 +274,7 @@ static void pair_init(struct pair *p)
 {
     hti_codec_test_hash_mask(0);
     hti_row_type_init(&p->type, HTSTORE_STRING, HTSTORE_UINT8, 1);
-    ck_assert_int_eq(hti_cache_new(&p->type, &p->cache), 0);
+    ck_assert_int_eq(hti_cache_new(&p->type, HTI_CACHE_PARTIAL, &p->cache), 0);
     memset(p->a, 'k', LONG_SIZE);
     memset(p->b, 'k', LONG_SIZE);
     p->b[LONG_SIZE - 1] = 'x';
@@ -300,11 +290,9 @@ static enum hti_cache_state find_long(struct pair *p, const uint8_t *key)
 static enum hti_cache_state put_long(struct pair *p, const uint8_t *key, bool present)
 {
     const struct hti_row row = { key, LONG_SIZE, present ? "v" : NULL, present ? 1 : 0 };
-    void *cell = hti_cache_cell_new(&row);
 
-    ck_assert_ptr_nonnull(cell);
-    ck_assert_int_eq(hti_cache_reserve(p->cache, 1), 0);
-    return hti_cache_put(p->cache, &row, cell);
+    ck_assert_int_eq(hti_cache_reserve_row(p->cache, &row), 0);
+    return hti_cache_put(p->cache, &row);
 }
 
 START_TEST(a_colliding_key_is_told_apart_from_a_present_one)
@@ -406,18 +394,17 @@ START_TEST(a_put_after_a_reservation_needs_no_memory)
     for (size_t c = 0; c < COUNT(counts); c++) {
         const size_t n = counts[c];
         struct hti_row *rows = many_rows(&type, n);
-        void **cells = calloc(n, sizeof *cells);
-        ck_assert_ptr_nonnull(cells);
-        ck_assert_int_eq(hti_cache_new(&type, &cache), 0);
-        for (size_t i = 0; hti_cache_uses_cells(&type) && i < n; i++)
-            cells[i] = hti_cache_cell_new(&rows[i]);
-        ck_assert_int_eq(hti_cache_reserve(cache, n), 0);
-        ck_assert(hti_cache_has_room(cache, n));
+        uint64_t room = 0;
+        ck_assert_int_eq(hti_cache_new(&type, HTI_CACHE_COMPLETE, &cache), 0);
+        for (size_t i = 0; i < n; i++)
+            room += hti_cache_row_bytes(cache, rows[i].key_size, rows[i].value_size);
+        ck_assert_int_eq(hti_cache_reserve(cache, n, room), 0);
+        ck_assert(hti_cache_has_room(cache, n, room));
         const uint64_t bytes = hti_cache_bytes(cache);
 
         hti_mem_test_fail(0, true);
         for (size_t i = 0; i < n; i++)
-            ck_assert_int_eq(hti_cache_put(cache, &rows[i], cells[i]), HTI_CACHE_MISS);
+            ck_assert_int_eq(hti_cache_put(cache, &rows[i]), HTI_CACHE_MISS);
         for (size_t i = 0; i < n; i++)
             ck_assert_int_eq(hti_cache_find(cache, rows[i].key, rows[i].key_size, &value, &size), HTI_CACHE_PRESENT);
         for (size_t i = 0; i < n; i += 2)
@@ -426,10 +413,9 @@ START_TEST(a_put_after_a_reservation_needs_no_memory)
         ck_assert(!hti_mem_test_failed());
         hti_mem_test_fail(UINT64_MAX, false);
 
-        ck_assert(hti_cache_has_room(cache, n));
+        ck_assert(hti_cache_has_room(cache, n, room));
         ck_assert_uint_eq(hti_cache_bytes(cache), bytes);
         hti_cache_free(cache);
-        free(cells);
         free_rows(rows, n);
     }
 }
@@ -443,17 +429,17 @@ START_TEST(a_failed_reservation_leaves_the_cache_as_it_was)
 
     sample_type(0, &type);
     model_init(&m, &type, false);
-    for (unsigned i = 0; i < 12; i++)
+    for (unsigned i = 0; hti_cache_has_room(m.cache, 1, 0); i++)
         put(&m, i, i % 3 != 0);
-    ck_assert(!hti_cache_has_room(m.cache, 1));
+    ck_assert(!hti_cache_has_room(m.cache, 1, 0));
     for (uint64_t after = 0; failed; after++) {
         const uint64_t bytes = hti_cache_bytes(m.cache);
         hti_mem_test_fail(after, true);
-        const int rc = hti_cache_reserve(m.cache, 1000);
+        const int rc = hti_cache_reserve(m.cache, 1000, 0);
         failed = hti_mem_test_failed();
         hti_mem_test_fail(UINT64_MAX, false);
         ck_assert_int_eq(rc, failed ? HTSTORE_ENOMEM : 0);
-        ck_assert(hti_cache_has_room(m.cache, 1) == !failed);
+        ck_assert(hti_cache_has_room(m.cache, 1, 0) == !failed);
         if (failed)
             ck_assert_uint_eq(hti_cache_bytes(m.cache), bytes);
         check_all(&m);
@@ -464,19 +450,19 @@ END_TEST
 
 START_TEST(reservations_beyond_every_limit_are_refused)
 {
-    static const uint64_t counts[] = { (uint64_t)1 << 30,  ((uint64_t)1 << 30) + 1, (uint64_t)1 << 32, UINT64_MAX / 4,
-                                       UINT64_MAX / 4 * 3, UINT64_MAX - 1,          UINT64_MAX };
+    static const uint64_t counts[] = { (uint64_t)1 << 36,  (uint64_t)1 << 40, UINT64_MAX / 4,
+                                       UINT64_MAX / 4 * 3, UINT64_MAX - 1,    UINT64_MAX };
     struct hti_row_type type;
     struct hti_cache *cache;
 
     sample_type(0, &type);
-    ck_assert_int_eq(hti_cache_new(&type, &cache), 0);
+    ck_assert_int_eq(hti_cache_new(&type, HTI_CACHE_COMPLETE, &cache), 0);
     for (size_t i = 0; i < COUNT(counts); i++) {
-        ck_assert(!hti_cache_has_room(cache, counts[i]));
-        ck_assert_int_eq(hti_cache_reserve(cache, counts[i]), HTSTORE_ENOMEM);
+        ck_assert(!hti_cache_has_room(cache, counts[i], 0));
+        ck_assert_int_eq(hti_cache_reserve(cache, counts[i], 0), HTSTORE_ENOMEM);
     }
-    ck_assert(hti_cache_has_room(cache, 0));
-    ck_assert_int_eq(hti_cache_reserve(cache, 0), 0);
+    ck_assert(hti_cache_has_room(cache, 0, 0));
+    ck_assert_int_eq(hti_cache_reserve(cache, 0, 0), 0);
     hti_cache_free(cache);
 }
 END_TEST
@@ -485,69 +471,103 @@ START_TEST(making_a_cache_without_memory_fails_cleanly)
 {
     struct hti_row_type type;
     struct hti_cache *cache;
-    const struct hti_row row = { "key", 3, "value", 5 };
 
     sample_type(4, &type);
-    for (uint64_t after = 0; after < 3; after++) {
+    for (uint64_t after = 0; after < 4; after++) {
         hti_mem_test_fail(after, true);
-        ck_assert_int_eq(hti_cache_new(&type, &cache), HTSTORE_ENOMEM);
+        ck_assert_int_eq(hti_cache_new(&type, HTI_CACHE_PARTIAL, &cache), HTSTORE_ENOMEM);
         ck_assert_ptr_null(cache);
     }
-    ck_assert_ptr_null(hti_cache_cell_new(&row));
     hti_mem_test_fail(UINT64_MAX, false);
     hti_cache_free(NULL);
-    hti_cache_cell_free(NULL);
 }
 END_TEST
 
+static void put_row(struct hti_cache *cache, const struct hti_row *row)
+{
+    ck_assert_int_eq(hti_cache_reserve_row(cache, row), 0);
+    hti_cache_put(cache, row);
+}
+
+/* Rows above 64 KiB have memory of their own, which is given back when they go. */
 START_TEST(bytes_count_what_rows_hold)
 {
     struct hti_row_type type;
     struct hti_cache *cache;
-    static const uint8_t big[5000];
+    static const uint8_t big[100000];
     const struct hti_row row = { "key", 3, big, sizeof big }, shorter = { "key", 3, big, 10 },
                          gone = { "key", 3, NULL, 0 };
 
     sample_type(5, &type);
-    ck_assert_int_eq(hti_cache_new(&type, &cache), 0);
+    ck_assert_int_eq(hti_cache_new(&type, HTI_CACHE_PARTIAL, &cache), 0);
     const uint64_t empty = hti_cache_bytes(cache);
     ck_assert_uint_gt(empty, 16 * 4);
-    hti_cache_put(cache, &row, hti_cache_cell_new(&row));
-    ck_assert_uint_ge(hti_cache_bytes(cache), empty + 5003);
-    hti_cache_put(cache, &shorter, hti_cache_cell_new(&shorter));
-    ck_assert_uint_lt(hti_cache_bytes(cache), empty + 100);
-    hti_cache_put(cache, &gone, hti_cache_cell_new(&gone));
+    put_row(cache, &row);
+    ck_assert_uint_ge(hti_cache_bytes(cache), empty + sizeof big);
+    put_row(cache, &shorter);
     ck_assert_uint_gt(hti_cache_bytes(cache), empty);
+    ck_assert_uint_lt(hti_cache_bytes(cache), empty + 100);
+    put_row(cache, &gone);
     hti_cache_remove(cache, "key", 3);
-    ck_assert_uint_eq(hti_cache_bytes(cache), empty);
-    hti_cache_put(cache, &row, hti_cache_cell_new(&row));
+    ck_assert_uint_lt(hti_cache_bytes(cache), empty + 100);
+    put_row(cache, &row);
     hti_cache_clear(cache);
+    ck_assert_uint_eq(hti_cache_bytes(cache), empty);
+    ck_assert_int_eq(hti_cache_reserve_large(cache, 3, sizeof big), 0);
+    ck_assert_uint_ge(hti_cache_bytes(cache), empty + sizeof big);
+    hti_cache_drop_spares(cache);
     ck_assert_uint_eq(hti_cache_bytes(cache), empty);
     hti_cache_free(cache);
 }
 END_TEST
 
-START_TEST(rows_lie_in_their_slot_up_to_64_bytes)
+static bool uses_heap(uint32_t key_dtype, uint32_t value_dtype, uint64_t n_elements)
 {
     struct hti_row_type type;
+    struct hti_cache *cache;
 
-    hti_row_type_init(&type, HTSTORE_INT64, HTSTORE_UINT8, 56);
-    ck_assert(!hti_cache_uses_cells(&type));
-    hti_row_type_init(&type, HTSTORE_INT64, HTSTORE_UINT8, 57);
-    ck_assert(hti_cache_uses_cells(&type));
-    hti_row_type_init(&type, HTSTORE_BOOL, HTSTORE_INT8, 0);
-    ck_assert(!hti_cache_uses_cells(&type));
-    hti_row_type_init(&type, HTSTORE_BOOL, HTSTORE_STRING, 0);
-    ck_assert(hti_cache_uses_cells(&type));
-    hti_row_type_init(&type, HTSTORE_STRING, HTSTORE_INT8, 0);
-    ck_assert(hti_cache_uses_cells(&type));
+    hti_row_type_init(&type, key_dtype, value_dtype, n_elements);
+    ck_assert_int_eq(hti_cache_new(&type, HTI_CACHE_COMPLETE, &cache), 0);
+    const bool uses = hti_cache_uses_heap(cache);
+    hti_cache_free(cache);
+    return uses;
+}
+
+START_TEST(rows_lie_in_their_slot_up_to_48_bytes)
+{
+    ck_assert(!uses_heap(HTSTORE_INT64, HTSTORE_UINT8, 40));
+    ck_assert(uses_heap(HTSTORE_INT64, HTSTORE_UINT8, 41));
+    ck_assert(!uses_heap(HTSTORE_BOOL, HTSTORE_INT8, 0));
+    ck_assert(uses_heap(HTSTORE_BOOL, HTSTORE_STRING, 0));
+    ck_assert(uses_heap(HTSTORE_STRING, HTSTORE_INT8, 0));
     /* a value size that 32 bits cannot hold must not wrap round to a small row */
-    hti_row_type_init(&type, HTSTORE_INT64, HTSTORE_INT64, UINT64_C(1) << 32);
-    ck_assert(hti_cache_uses_cells(&type));
+    ck_assert(uses_heap(HTSTORE_INT64, HTSTORE_INT64, UINT64_C(1) << 32));
 }
 END_TEST
 
-/* --- readers together --- */
+/* A hash under which all keys meet is noticed and replaced, and nothing is lost on the way. */
+START_TEST(a_flooded_cache_draws_its_hash_anew)
+{
+    struct hti_row_type type;
+    struct hti_cache *cache;
+    const void *value;
+    size_t size;
+
+    hti_row_type_init(&type, HTSTORE_INT64, HTSTORE_INT64, 1);
+    hti_cache_test_flood(true);
+    ck_assert_int_eq(hti_cache_new(&type, HTI_CACHE_COMPLETE, &cache), 0);
+    for (uint64_t i = 0; i < 20000; i++) {
+        const struct hti_row row = { &i, 8, &i, 8 };
+        put_row(cache, &row);
+    }
+    for (uint64_t i = 0; i < 20000; i++) {
+        ck_assert_int_eq(hti_cache_find(cache, &i, 8, &value, &size), HTI_CACHE_PRESENT);
+        ck_assert(memcmp(value, &i, 8) == 0);
+    }
+    ck_assert_uint_lt(hti_cache_passed(cache), 128);
+    hti_cache_free(cache);
+}
+END_TEST
 
 struct reading {
     const struct hti_cache *cache;
@@ -580,10 +600,9 @@ START_TEST(readers_do_not_disturb_each_other)
 
     sample_type(kinds[_i], &type);
     struct hti_row *rows = many_rows(&type, 500);
-    ck_assert_int_eq(hti_cache_new(&type, &cache), 0);
-    ck_assert_int_eq(hti_cache_reserve(cache, 500), 0);
+    ck_assert_int_eq(hti_cache_new(&type, HTI_CACHE_COMPLETE, &cache), 0);
     for (size_t i = 0; i < 500; i++)
-        hti_cache_put(cache, &rows[i], hti_cache_uses_cells(&type) ? hti_cache_cell_new(&rows[i]) : NULL);
+        put_row(cache, &rows[i]);
     for (int t = 0; t < 3; t++) {
         readings[t] = (struct reading){ cache, rows, 500, 0 };
         ck_assert_int_eq(pthread_create(&threads[t], NULL, read_all, &readings[t]), 0);
@@ -614,7 +633,8 @@ int main(void)
     tcase_add_test(tests, reservations_beyond_every_limit_are_refused);
     tcase_add_test(tests, making_a_cache_without_memory_fails_cleanly);
     tcase_add_test(tests, bytes_count_what_rows_hold);
-    tcase_add_test(tests, rows_lie_in_their_slot_up_to_64_bytes);
+    tcase_add_test(tests, rows_lie_in_their_slot_up_to_48_bytes);
+    tcase_add_test(tests, a_flooded_cache_draws_its_hash_anew);
     tcase_add_loop_test(tests, readers_do_not_disturb_each_other, 0, 2);
     suite_add_tcase(suite, tests);
     return check_run(suite);
