@@ -11,6 +11,8 @@
 
 #define BLOCK 16u /* keys a stage works on before the next stage has its turn */
 #define RING 64u /* keys under way: up to four stages of a block */
+#define AHEAD 16u /* keys from one stage to the next, where keys go one by one */
+#define NEAR_SIZE ((size_t)1536 << 10) /* slots of so many bytes are in the processor's cache anyway */
 #define NONE UINT64_MAX
 
 struct probe {
@@ -97,55 +99,182 @@ static inline __attribute__((always_inline)) void fetch_slot(struct probe *p, ui
 
 /* --- keys of fixed width, value in the slot --- */
 
-static inline __attribute__((always_inline)) void finish_fixed(struct probe *p, uint64_t i, size_t key_size,
-                                                               size_t value_size, size_t stride)
-{
-    const struct hti_cache_arrays *a = &p->cache->arrays;
-    const uint64_t hash = p->hash[i % RING], home = hti_cache_home(a, hash);
-    const uint8_t *group = hti_cache_group(a, home);
-    const uint64_t key = hti_cache_load((const uint8_t *)p->query->keys + i * key_size, key_size);
+/*
+ * What the loop over keys needs, in variables of its own: whatever it writes to the caller's arrays could otherwise change
+ * them, as far as the compiler knows.
+ */
+struct fixed {
+    const uint8_t *groups, *slots, *keys;
+    uint64_t n_groups, seed, multiplier;
+    uint8_t *values, *found;
+    const uint8_t *defaults;
+    size_t default_stride;
+    bool is_complete;
+};
 
-    for (uint32_t match = hti_group_match(group, hti_cache_tag(hash)); match != 0; match &= match - 1) {
-        const uint64_t number = home * HTI_GROUP_SLOTS + (unsigned)__builtin_ctz(match);
-        const uint8_t *slot = hti_cache_slot(a, number, stride);
-        if (hti_cache_load(slot, key_size) != key)
-            continue;
-        if (p->cache->kind != HTI_CACHE_COMPLETE) {
-            const uint8_t state = hti_cache_state_of(p->cache, number);
-            if (p->cache->kind == HTI_CACHE_BOUNDED)
-                hti_cache_touch(p->cache, number, state);
-            answer(p->query, i, state & HTI_STATE_ABSENT ? NULL : slot + key_size, value_size);
-            return;
-        }
-        answer(p->query, i, slot + key_size, value_size);
-        return;
-    }
-    if (group[HTI_GROUP_PASSED] & hti_group_bit(hti_cache_tag(hash)))
+static inline __attribute__((always_inline)) uint64_t home_of(const struct fixed *f, uint64_t hash)
+{
+    return (hash >> 32) * f->n_groups >> 32;
+}
+
+static inline __attribute__((always_inline)) uint64_t hash_key(const struct fixed *f, uint64_t i, size_t key_size)
+{
+    const uint64_t key = hti_cache_load(f->keys + i * key_size, key_size);
+    const unsigned __int128 product = (unsigned __int128)(key ^ f->seed) * f->multiplier;
+    return (uint64_t)product ^ (uint64_t)(product >> 64);
+}
+
+static inline __attribute__((always_inline)) uint32_t match_key(const struct fixed *f, uint64_t hash)
+{
+    return hti_group_match(f->groups + home_of(f, hash) * HTI_GROUP_SIZE, hti_cache_tag(hash));
+}
+
+static inline __attribute__((always_inline)) const uint8_t *slot_at(const struct fixed *f, uint64_t hash,
+                                                                    uint32_t match, size_t stride)
+{
+    return f->slots + (home_of(f, hash) * HTI_GROUP_SLOTS + (unsigned)__builtin_ctz(match)) * stride;
+}
+
+/* The key is not in its first slot: another one of its group, another group, or none. */
+static __attribute__((noinline)) void finish_elsewhere(struct probe *p, uint64_t i, uint64_t hash, uint32_t match)
+{
+    const struct hti_cache *cache = p->cache;
+    const uint8_t *group = hti_cache_group(&cache->arrays, hti_cache_home(&cache->arrays, hash));
+
+    if ((match & (match - 1)) != 0 || (group[HTI_GROUP_PASSED] & hti_group_bit(hti_cache_tag(hash))))
         answer_slowly(p, i, hash);
-    else if (p->cache->kind == HTI_CACHE_COMPLETE)
-        answer(p->query, i, NULL, value_size);
+    else if (cache->kind == HTI_CACHE_COMPLETE)
+        answer(p->query, i, NULL, cache->type.value_size);
     else
         note_miss(p->query, i);
+}
+
+static __attribute__((noinline)) void finish_partial(struct probe *p, uint64_t i, uint64_t number)
+{
+    size_t value_size;
+    const void *value = NULL;
+
+    if (hti_cache_read(p->cache, number, &value, &value_size) != HTI_CACHE_PRESENT)
+        value = NULL;
+    answer(p->query, i, value, p->cache->type.value_size);
+}
+
+static inline __attribute__((always_inline)) void finish_fixed(struct probe *p, const struct fixed *f, uint64_t i,
+                                                               uint64_t hash, uint32_t match, size_t key_size,
+                                                               size_t value_size, size_t stride)
+{
+    const uint8_t *slot, *group;
+
+    if (match == 0) {
+        group = f->groups + home_of(f, hash) * HTI_GROUP_SIZE;
+        if (!f->is_complete || (group[HTI_GROUP_PASSED] & hti_group_bit(hti_cache_tag(hash)))) {
+            finish_elsewhere(p, i, hash, 0);
+            return;
+        }
+        copy_value(f->values + i * value_size, f->defaults + i * f->default_stride, value_size);
+        if (f->found)
+            f->found[i] = 0;
+        return;
+    }
+    slot = slot_at(f, hash, match, stride);
+    if (hti_cache_load(slot, key_size) != hti_cache_load(f->keys + i * key_size, key_size)) {
+        finish_elsewhere(p, i, hash, match);
+    } else if (!f->is_complete) {
+        finish_partial(p, i, (uint64_t)(slot - f->slots) / stride);
+    } else {
+        copy_value(f->values + i * value_size, slot + key_size, value_size);
+        p->query->n_present++;
+        if (f->found)
+            f->found[i] = 1;
+    }
+}
+
+/* A cache that lies in the processor's own: waiting is short, stages would only cost. */
+static inline __attribute__((always_inline)) void find_near(struct probe *p, const struct fixed *f, size_t key_size,
+                                                            size_t value_size, size_t stride)
+{
+    const uint64_t n = p->query->n;
+
+    for (uint64_t i = 0; i < n; i++) {
+        const uint64_t hash = hash_key(f, i, key_size);
+        finish_fixed(p, f, i, hash, match_key(f, hash), key_size, value_size, stride);
+    }
+}
+
+/* Keys under way. */
+struct far {
+    uint64_t hash[RING];
+    uint32_t match[RING];
+};
+
+static inline __attribute__((always_inline)) void begin_far(struct far *far, const struct fixed *f, uint64_t i,
+                                                            size_t key_size)
+{
+    const uint64_t hash = hash_key(f, i, key_size);
+
+    far->hash[i % RING] = hash;
+    __builtin_prefetch(f->groups + home_of(f, hash) * HTI_GROUP_SIZE);
+}
+
+/* Without a match there is nothing to fetch: the group, which is there, is asked for again, so that no branch is needed. */
+static inline __attribute__((always_inline)) void match_far(struct far *far, const struct fixed *f, uint64_t i,
+                                                            size_t stride)
+{
+    const uint64_t hash = far->hash[i % RING];
+    const uint8_t *group = f->groups + home_of(f, hash) * HTI_GROUP_SIZE;
+    const uint32_t match = hti_group_match(group, hti_cache_tag(hash));
+    const uint8_t *slot = slot_at(f, hash, match | 0x8000u, stride);
+
+    far->match[i % RING] = match;
+    __builtin_prefetch(match != 0 ? slot : group);
+}
+
+/* Keys i, i + AHEAD and i + 2 * AHEAD are in three stages; no inner loops, whose ends would be mispredicted. */
+static inline __attribute__((always_inline)) void find_far(struct probe *p, const struct fixed *f, size_t key_size,
+                                                           size_t value_size, size_t stride)
+{
+    const uint64_t n = p->query->n, n_first = n < 2 * AHEAD ? n : 2 * AHEAD, n_second = n < AHEAD ? n : AHEAD;
+    struct far far;
+    uint64_t i = 0;
+
+    for (uint64_t k = 0; k < n_first; k++)
+        begin_far(&far, f, k, key_size);
+    for (uint64_t k = 0; k < n_second; k++)
+        match_far(&far, f, k, stride);
+    for (; i + 2 * AHEAD < n; i++) {
+        begin_far(&far, f, i + 2 * AHEAD, key_size);
+        match_far(&far, f, i + AHEAD, stride);
+        finish_fixed(p, f, i, far.hash[i % RING], far.match[i % RING], key_size, value_size, stride);
+    }
+    for (; i < n; i++) {
+        if (i + AHEAD < n)
+            match_far(&far, f, i + AHEAD, stride);
+        finish_fixed(p, f, i, far.hash[i % RING], far.match[i % RING], key_size, value_size, stride);
+    }
 }
 
 static inline __attribute__((always_inline)) void find_fixed(struct probe *p, size_t key_size, size_t value_size,
                                                              size_t stride)
 {
-    const uint8_t *keys = p->query->keys;
-    const uint64_t n = p->query->n;
+    const struct hti_cache_arrays *a = &p->cache->arrays;
+    const struct fixed f = {
+        .groups = a->groups.data,
+        .slots = a->slots.data,
+        .keys = p->query->keys,
+        .n_groups = a->n_groups,
+        .seed = a->seed,
+        .multiplier = a->multiplier,
+        .values = p->query->values,
+        .found = p->query->found,
+        .defaults = p->query->defaults,
+        .default_stride = p->query->default_stride,
+        .is_complete = p->cache->kind == HTI_CACHE_COMPLETE,
+    };
 
-    for (uint64_t base = 0; base < n + 2 * BLOCK; base += BLOCK) {
-        for (uint64_t i = base; i < base + BLOCK && i < n; i++)
-            fetch_group(p, i, hti_cache_mix(&p->cache->arrays, hti_cache_load(keys + i * key_size, key_size)));
-        if (base < BLOCK)
-            continue;
-        for (uint64_t i = base - BLOCK; i < base && i < n; i++)
-            fetch_slot(p, i, stride);
-        if (base < 2 * BLOCK)
-            continue;
-        for (uint64_t i = base - 2 * BLOCK; i < base - BLOCK && i < n; i++)
-            finish_fixed(p, i, key_size, value_size, stride);
-    }
+    if (a->slots.size <= NEAR_SIZE)
+        find_near(p, &f, key_size, value_size, stride);
+    else
+        find_far(p, &f, key_size, value_size, stride);
 }
 
 static void find_fixed_rows(struct probe *p)
