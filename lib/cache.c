@@ -30,9 +30,10 @@ static uint32_t round_up(uint32_t size, uint32_t unit)
     return (size + unit - 1) / unit * unit;
 }
 
-static void choose_layout(struct hti_cache *cache)
+static void init_layout(struct hti_cache *cache, const struct hti_row_type *type, enum hti_cache_kind kind)
 {
-    const struct hti_row_type *type = &cache->type;
+    cache->type = *type;
+    cache->kind = kind;
     const uint32_t key_size = type->key_size;
 
     if (key_size > 0 && type->value_is_fixed && type->value_size <= MAX_FIXED - key_size) {
@@ -88,23 +89,67 @@ static int make_arrays(const struct hti_cache *cache, uint64_t n_groups, struct 
     return HTSTORE_ENOMEM;
 }
 
-int hti_cache_new(const struct hti_row_type *type, enum hti_cache_kind kind, struct hti_cache **out)
+static int new_cache(const struct hti_cache *layout, uint64_t n_groups, struct hti_cache **out)
 {
     struct hti_cache *cache = hti_mem_zalloc(sizeof *cache);
 
     *out = NULL;
     if (!cache)
         return HTSTORE_ENOMEM;
-    cache->type = *type;
-    cache->kind = kind;
-    choose_layout(cache);
+    *cache = *layout;
     draw_hash(&cache->arrays, 0);
-    if (make_arrays(cache, MIN_GROUPS, &cache->arrays) != 0) {
+    if (make_arrays(cache, n_groups, &cache->arrays) != 0) {
         hti_mem_free(cache);
         return HTSTORE_ENOMEM;
     }
     *out = cache;
     return 0;
+}
+
+int hti_cache_new(const struct hti_row_type *type, enum hti_cache_kind kind, struct hti_cache **out)
+{
+    struct hti_cache layout = { 0 };
+
+    init_layout(&layout, type, kind);
+    return new_cache(&layout, MIN_GROUPS, out);
+}
+
+/* Bytes of the groups that hold n_rows rows, in a cache of the layout. */
+static uint64_t group_bytes(const struct hti_cache *layout)
+{
+    const uint64_t state = layout->kind == HTI_CACHE_COMPLETE ? 0 : 1;
+    return HTI_GROUP_SIZE + HTI_GROUP_SLOTS * (layout->stride + state);
+}
+
+int hti_cache_new_bounded(const struct hti_row_type *type, uint64_t bytes, uint64_t row_bytes, struct hti_cache **out)
+{
+    struct hti_cache layout = { 0 };
+    uint64_t n_groups;
+
+    init_layout(&layout, type, HTI_CACHE_BOUNDED);
+    if (layout.layout == HTI_LAYOUT_FIXED)
+        row_bytes = 0;
+    n_groups =
+        bytes > sizeof layout ? (bytes - sizeof layout) / (group_bytes(&layout) + HTI_GROUP_SLOTS * row_bytes) : 0;
+    if (n_groups < 1)
+        n_groups = 1;
+    if (n_groups > MAX_GROUPS)
+        n_groups = MAX_GROUPS;
+    layout.heap.limit = n_groups * HTI_GROUP_SLOTS * row_bytes;
+    return new_cache(&layout, n_groups, out);
+}
+
+uint64_t hti_cache_estimate(const struct hti_row_type *type, uint64_t n_rows, uint64_t row_bytes)
+{
+    struct hti_cache layout = { 0 };
+    uint64_t bytes, in_heap = 0;
+
+    init_layout(&layout, type, HTI_CACHE_COMPLETE);
+    if (__builtin_mul_overflow(n_rows / ROOM_PER_GROUP + 1, group_bytes(&layout), &bytes) ||
+        (layout.layout != HTI_LAYOUT_FIXED && __builtin_mul_overflow(n_rows, row_bytes, &in_heap)) ||
+        __builtin_add_overflow(bytes, in_heap, &bytes))
+        return UINT64_MAX;
+    return bytes;
 }
 
 void hti_cache_free(struct hti_cache *cache)
@@ -140,6 +185,12 @@ uint64_t hti_cache_bytes(const struct hti_cache *cache)
 {
     const struct hti_cache_arrays *a = &cache->arrays;
     return sizeof *cache + a->groups.size + a->slots.size + a->states.size + hti_heap_bytes(&cache->heap);
+}
+
+uint64_t hti_cache_mean_bytes(const struct hti_cache *cache)
+{
+    const uint64_t bytes = cache->heap.live_bytes + cache->heap.large_bytes;
+    return cache->n_entries > 0 && bytes > 0 ? bytes / cache->n_entries + 1 : 0;
 }
 
 /* --- keys --- */
@@ -546,18 +597,23 @@ static void drop_slot(struct hti_cache *cache, uint64_t number)
         forget_passed(cache, home, group);
 }
 
-/* Make an empty slot in a full group: an absent key goes first, then the first one found that was not used lately. */
+/* Make an empty slot in a group: an absent key goes first, then the first one found that was not used lately. */
 static void evict(struct hti_cache *cache, uint64_t group)
 {
+    const uint32_t full = ~hti_group_empty(hti_cache_group(&cache->arrays, group)) & HTI_GROUP_MASK;
     uint8_t *states = (uint8_t *)cache->arrays.states.data + group * HTI_GROUP_SLOTS;
 
-    for (unsigned i = 0; i < HTI_GROUP_SLOTS; i++)
+    for (uint32_t left = full; left != 0; left &= left - 1) {
+        const unsigned i = (unsigned)__builtin_ctz(left);
         if (states[i] & HTI_STATE_ABSENT) {
             drop_slot(cache, group * HTI_GROUP_SLOTS + i);
             return;
         }
-    for (;;) {
+    }
+    while (full != 0) {
         cache->hand = (cache->hand + 1) % HTI_GROUP_SLOTS;
+        if (!(full >> cache->hand & 1))
+            continue;
         if ((states[cache->hand] & HTI_STATE_USED) == 0) {
             drop_slot(cache, group * HTI_GROUP_SLOTS + cache->hand);
             return;
@@ -633,6 +689,47 @@ enum hti_cache_state hti_cache_remove(struct hti_cache *cache, const void *key, 
     return before;
 }
 
+/* --- bounded caches: puts for which no room was reserved --- */
+
+/* Is there a place in the heap for what the row needs there? Gives up another row of its group for it. */
+static bool make_place(struct hti_cache *cache, const struct hti_row *row)
+{
+    const size_t size = value_bytes(cache, row->key_size, row->value ? row->value_size : 0);
+    const uint64_t hash = hti_cache_hash(cache, row->key, row->key_size);
+
+    if (size == 0 || hti_heap_make(&cache->heap, size))
+        return true;
+    if (size > HTI_HEAP_ITEM_MAX)
+        return false;
+    evict(cache, hti_cache_home(&cache->arrays, hash));
+    return hti_heap_make(&cache->heap, size);
+}
+
+void hti_cache_fill(struct hti_cache *cache, const struct hti_row *row)
+{
+    assert(cache->kind == HTI_CACHE_BOUNDED);
+    if (make_place(cache, row))
+        put(cache, row, false);
+}
+
+void hti_cache_renew(struct hti_cache *cache, const struct hti_row *row)
+{
+    const uint64_t hash = hti_cache_hash(cache, row->key, row->key_size);
+    bool collide = false;
+    uint64_t number;
+
+    assert(cache->kind == HTI_CACHE_BOUNDED);
+    if (cache->layout == HTI_LAYOUT_FIXED) {
+        put(cache, row, true);
+        return;
+    }
+    number = hti_cache_search(cache, row->key, row->key_size, hash, &collide);
+    if (number != UINT64_MAX)
+        drop_slot(cache, number);
+    if (row->value)
+        hti_cache_fill(cache, row);
+}
+
 /* --- all slots --- */
 
 typedef void visit_fn(struct hti_cache *cache, uint64_t slot, void *user);
@@ -661,6 +758,26 @@ void hti_cache_clear(struct hti_cache *cache)
     hti_region_forget(&cache->arrays.slots);
     cache->n_entries = 0;
     cache->n_present = 0;
+}
+
+bool hti_cache_next(const struct hti_cache *cache, uint64_t *position, struct hti_row *row)
+{
+    const struct hti_cache_arrays *a = &cache->arrays;
+
+    for (; *position < a->n_groups * HTI_GROUP_SLOTS; ++*position) {
+        const uint64_t number = *position;
+        const uint8_t *slot = hti_cache_slot(a, number, cache->stride);
+        if (hti_cache_group(a, number / HTI_GROUP_SLOTS)[number % HTI_GROUP_SLOTS] == 0 || is_absent(cache, number))
+            continue;
+        row->key = slot;
+        row->key_size = cache->type.key_size;
+        if (cache->layout == HTI_LAYOUT_CELL || cache->layout == HTI_LAYOUT_TEXT)
+            row->key = string_key(cache, slot, &row->key_size);
+        hti_cache_read(cache, number, &row->value, &row->value_size);
+        ++*position;
+        return true;
+    }
+    return false;
 }
 
 static void visit_absent(struct hti_cache *cache, uint64_t slot, void *user)
@@ -720,10 +837,10 @@ static uint64_t rehash_slot(const struct hti_cache *cache, const struct hti_cach
     const void *key = slot;
     size_t size = cache->type.key_size;
 
-    if (size > 0 && !arrays->strong)
-        return hti_cache_mix(arrays, hti_cache_load(slot, size));
-    if (size == 0)
+    if (cache->layout == HTI_LAYOUT_CELL || cache->layout == HTI_LAYOUT_TEXT)
         key = string_key(cache, slot, &size);
+    if (cache->type.key_size > 0 && !arrays->strong)
+        return hti_cache_mix(arrays, hti_cache_load(key, size));
     return hti_cache_hash_bytes(arrays, &cache->type, key, size);
 }
 

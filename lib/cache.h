@@ -37,11 +37,17 @@ enum hti_cache_kind {
 
 int hti_cache_new(const struct hti_row_type *type, enum hti_cache_kind kind,
                   struct hti_cache **cache); /* 0 or HTSTORE_ENOMEM; type is copied */
+/* A bounded one of about so many bytes, for rows that take `row_bytes` beside their slots. */
+int hti_cache_new_bounded(const struct hti_row_type *type, uint64_t bytes, uint64_t row_bytes,
+                          struct hti_cache **cache);
+/* About the memory that so many rows take, which have `row_bytes` each where they are stored. */
+uint64_t hti_cache_estimate(const struct hti_row_type *type, uint64_t n_rows, uint64_t row_bytes);
 void hti_cache_free(struct hti_cache *cache);
 enum hti_cache_kind hti_cache_kind(const struct hti_cache *cache);
 uint64_t hti_cache_present(const struct hti_cache *cache); /* rows that are present */
 uint64_t hti_cache_entries(const struct hti_cache *cache); /* present and absent ones */
 uint64_t hti_cache_bytes(const struct hti_cache *cache); /* memory held */
+uint64_t hti_cache_mean_bytes(const struct hti_cache *cache); /* of an entry, beside its slot; 0 if there are none */
 
 /* --- room: `n` entries whose rows take `bytes` of hti_cache_row_bytes() together --- */
 
@@ -76,6 +82,12 @@ enum hti_cache_state hti_cache_find(const struct hti_cache *cache, const void *k
 enum hti_cache_state hti_cache_put(struct hti_cache *cache, const struct hti_row *row);
 /* The same, unless something is known of the key. */
 enum hti_cache_state hti_cache_add(struct hti_cache *cache, const struct hti_row *row);
+/* In a bounded cache: what was read elsewhere; a row for which there is no place is left out. */
+void hti_cache_fill(struct hti_cache *cache, const struct hti_row *row);
+/* In a bounded cache: the row has changed. Afterwards the cache knows the new one, or nothing. */
+void hti_cache_renew(struct hti_cache *cache, const struct hti_row *row);
+/* Walk all present rows: *position begins at 0. False at the end. Nothing may change meanwhile. */
+bool hti_cache_next(const struct hti_cache *cache, uint64_t *position, struct hti_row *row);
 /* Forget a key. Returns what was known before. */
 enum hti_cache_state hti_cache_remove(struct hti_cache *cache, const void *key, size_t key_size);
 /* Start to fetch what a put or removal of the key will touch: first its group, some keys later its slot. */

@@ -105,6 +105,10 @@ static int make_room(struct htstore *store, struct hti_core *core, uint64_t n, u
         hti_section_open(&store->section);
         hti_cache_growth_free(growth);
     }
+    if (rc == 0 && core->resident && hti_core_memory(store, false) > store->options.cache_bytes) {
+        store->over_budget = true;
+        pthread_cond_broadcast(&store->work);
+    }
     return rc;
 }
 
@@ -170,6 +174,8 @@ static void apply_clear(struct hti_core *core)
 {
     if (core->rows)
         hti_cache_clear(core->rows);
+    if (core->recent)
+        hti_cache_clear(core->recent);
     if (!core->resident)
         core->rows_cleared = true;
     core->n_rows = 0;
@@ -179,6 +185,8 @@ static void apply_put(const struct hti_write *write, struct hti_core *core, cons
 {
     const enum hti_cache_state before = hti_cache_put(core->rows, row);
 
+    if (core->recent)
+        hti_cache_renew(core->recent, row);
     if (!write->resolved && before != HTI_CACHE_PRESENT)
         core->n_rows++;
 }
@@ -189,6 +197,8 @@ static bool apply_remove(const struct hti_write *write, struct hti_core *core, c
     const enum hti_cache_state before =
         core->resident ? hti_cache_remove(core->rows, row->key, row->key_size) : hti_cache_put(core->rows, &gone);
 
+    if (core->recent)
+        hti_cache_renew(core->recent, &gone);
     if (!write->resolved && before == HTI_CACHE_PRESENT)
         core->n_rows--;
     return before == HTI_CACHE_PRESENT;
@@ -264,6 +274,7 @@ static void apply(struct htstore *store, struct hti_write *write)
         if (write->resolved)
             core->n_rows += (uint64_t)write->row_changes[i];
         core->last_lsn = write->record->lsn;
+        core->version++;
     }
     atomic_store(&store->visible_lsn, write->record->lsn);
 }
@@ -404,13 +415,22 @@ static int wait_for_room(struct htstore *store, uint64_t size, struct htstore_er
     return 0;
 }
 
+/* Whether a put adds a row or replaces one is known only of tables in memory. With write_mutex: no mode changes then. */
+static bool depends_on_contents(const struct hti_write *write)
+{
+    for (uint32_t i = 0; i < write->record->n_ops; i++)
+        if (!write->cores[i]->resident)
+            return true;
+    return write->conditional;
+}
+
 /* A request whose outcome depends on the contents is resolved when all before it are applied and none is under way. */
 static int take_turn(struct htstore *store, struct hti_write *write, struct htstore_error *error)
 {
-    if (!write->conditional) {
-        while (store->n_exclusive > 0 || store->blocked)
-            pthread_cond_wait(&store->write_changed, &store->write_mutex);
-        return 0;
+    while (!depends_on_contents(write)) {
+        if (store->n_exclusive == 0 && !store->blocked)
+            return 0;
+        pthread_cond_wait(&store->write_changed, &store->write_mutex);
     }
     store->n_exclusive++;
     while (store->leading || store->queue || store->blocked)

@@ -354,7 +354,7 @@ static void freeze(struct htstore *store)
     hti_section_close(&store->section);
     pthread_mutex_lock(&store->objects_mutex);
     for (struct hti_core *core = store->cores; core; core = core->next) {
-        if (core->resident || (!core->rows && !core->rows_cleared))
+        if (core->resident || core->warming || (!core->rows && !core->rows_cleared))
             continue;
         assert(!core->frozen && core->n_reserved == 0);
         core->frozen = core->rows;

@@ -15,6 +15,7 @@ void hti_heap_init(struct hti_heap *heap, size_t unit)
 {
     memset(heap, 0, sizeof *heap);
     heap->unit_shift = unit == 64 ? 6 : 3;
+    heap->limit = UINT64_MAX;
 }
 
 static struct hti_region *chunk_at(const struct hti_heap *heap, uint32_t i)
@@ -104,18 +105,40 @@ static uint64_t max_chunks(const struct hti_heap *heap)
     return most < 65536 ? most : 65536;
 }
 
+static int add_chunk(struct hti_heap *heap)
+{
+    struct hti_region chunk;
+
+    if (heap->n_chunks >= max_chunks(heap) || make_index(&heap->chunk_index, max_chunks(heap)) != 0)
+        return HTSTORE_ENOMEM;
+    chunk = hti_region_new(HTI_HEAP_CHUNK_SIZE, heap->n_chunks < FIRST_CHUNKS ? HTI_REGION_SPARSE : HTI_REGION_DENSE);
+    if (!chunk.data)
+        return HTSTORE_ENOMEM;
+    *chunk_at(heap, heap->n_chunks++) = chunk;
+    return 0;
+}
+
 int hti_heap_reserve(struct hti_heap *heap, uint64_t bytes)
 {
-    while (!hti_heap_has_room(heap, bytes)) {
-        if (heap->n_chunks >= max_chunks(heap) || make_index(&heap->chunk_index, max_chunks(heap)) != 0)
+    while (!hti_heap_has_room(heap, bytes))
+        if (add_chunk(heap) != 0)
             return HTSTORE_ENOMEM;
-        struct hti_region chunk =
-            hti_region_new(HTI_HEAP_CHUNK_SIZE, heap->n_chunks < FIRST_CHUNKS ? HTI_REGION_SPARSE : HTI_REGION_DENSE);
-        if (!chunk.data)
-            return HTSTORE_ENOMEM;
-        *chunk_at(heap, heap->n_chunks++) = chunk;
-    }
     return 0;
+}
+
+bool hti_heap_make(struct hti_heap *heap, size_t size)
+{
+    uint32_t units;
+
+    if (size > HTI_HEAP_ITEM_MAX)
+        return false;
+    if (heap->free_items[class_of(units_of(heap, size), &units)] != 0)
+        return true;
+    const size_t bytes = (size_t)units << heap->unit_shift;
+    if ((uint64_t)heap->chunk * HTI_HEAP_CHUNK_SIZE + heap->used + bytes > heap->limit)
+        return false;
+    const uint32_t chunk = heap->used + bytes > HTI_HEAP_CHUNK_SIZE ? heap->chunk + 1 : heap->chunk;
+    return chunk < heap->n_chunks || add_chunk(heap) == 0;
 }
 
 /* Free places are linked through the sizes of their regions, spares through `mapped` of a second region: kept apart. */

@@ -29,6 +29,7 @@ struct hti_heap {
     uint32_t free_large; /* number + 1 of the first free place of large_index */
     uint32_t spares; /* number + 1 of the first large item that was reserved; 0: none */
     uint64_t live_bytes; /* of items, rounded as they are */
+    uint64_t limit; /* bytes of chunks that hti_heap_make() may fill */
     uint64_t large_bytes;
 };
 
@@ -43,6 +44,9 @@ bool hti_heap_has_room(const struct hti_heap *heap, uint64_t bytes);
 int hti_heap_reserve(struct hti_heap *heap, uint64_t bytes);
 int hti_heap_reserve_large(struct hti_heap *heap, size_t size); /* one item of exactly that size */
 void hti_heap_drop_spares(struct hti_heap *heap); /* large items that were reserved and not used */
+
+/* For a heap of limited size: is there a place for this item now? Makes a chunk if the limit allows it. */
+bool hti_heap_make(struct hti_heap *heap, size_t size);
 
 uint32_t hti_heap_alloc(struct hti_heap *heap, size_t size);
 void hti_heap_free(struct hti_heap *heap, uint32_t item, size_t size);

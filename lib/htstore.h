@@ -352,7 +352,8 @@ enum htstore_durability {
 #define HTSTORE_ALLOW_ANY_FILESYSTEM                                                                                   \
     0x08u /**< also on network and other file systems whose locks or syncs are doubtful */
 #define HTSTORE_ALLOW_SHARED_FOLDER 0x10u /**< also a store folder that group or others may write */
-#define HTSTORE_NO_PRELOAD 0x20u /**< do not load tables into memory when they are opened: short visits */
+#define HTSTORE_NO_PRELOAD                                                                                             \
+    0x20u /**< do not load tables into memory when they are opened, keep only rows that are asked for: short visits */
 
 /** Levels of log lines. */
 enum htstore_log_level { HTSTORE_LOG_ERROR = 1, HTSTORE_LOG_WARNING = 2, HTSTORE_LOG_INFO = 3 };
@@ -387,7 +388,10 @@ struct htstore_options {
     uint32_t flush_age_ms; /**< flush rows not later than this after they were written, ms; default 5000 */
     uint32_t slow_reader_ms; /**< a cursor open for longer is reported, ms; default 60000 */
     uint64_t map_size; /**< address space reserved for data.mdb, bytes; default 1 TiB. It grows by itself */
-    uint64_t cache_bytes; /**< memory for tables held in memory, bytes; default a quarter of physical memory */
+    uint64_t cache_bytes; /**< memory for tables held in memory, bytes; default a quarter of physical memory. Tables
+                                     that fit are resident; of others the rows asked for lately are kept. Each table
+                                     in use gets its share, and what growing tables exceed it by is given back soon
+                                     after. Rows not yet flushed (delta_bytes) come on top */
     uint64_t delta_bytes; /**< memory for rows not yet flushed, bytes, >= 64 KiB; default 64 MiB. At 3/4 of it a
                                      flush starts, at the whole of it writers wait */
     uint64_t segment_bytes; /**< size of a journal segment, bytes, 64 KiB to 1 GiB; default 64 MiB */
@@ -505,6 +509,10 @@ struct htstore_stats {
     uint64_t open_handles; /**< open tables, batches and cursors */
     uint64_t owner_pid; /**< process that owns the store now; 0: none */
     uint64_t unreplayed; /**< readers: 1 if the owner died and the journal may hold more; the next owner replays it */
+    uint64_t lookup_reads; /**< keys looked up that memory did not know: LMDB was asked */
+    uint64_t resident_tables; /**< tables whose rows are all in memory */
+    uint64_t warming_tables; /**< tables that are being loaded in the background */
+    uint64_t bounded_tables; /**< tables of which some rows are in memory */
 };
 
 /**
@@ -908,6 +916,21 @@ HTSTORE_API int htstore_table_remove(struct htstore_table *table, const struct h
  * @since 0.1
  */
 HTSTORE_API int htstore_table_clear(struct htstore_table *table, uint32_t flags, struct htstore_error *error);
+
+/**
+ * Wait until a table has been loaded into memory. A large table is loaded in the background from its first handle on, and
+ * can be used meanwhile: what memory does not know yet is read from the file.
+ *
+ * @param table  [in]  open table
+ * @param error  [out] may be NULL
+ * @return 0: all rows are in memory; 1: they are not, and will not be (more than the budget allows, HTSTORE_NO_PRELOAD, or the store is
+ *         read-only); HTSTORE_ECORRUPT: loading has shown that rows were lost or altered; lookups say so too, and the store
+ *         takes no more writes
+ * @par Threads
+ * Any number at once.
+ * @since 0.1
+ */
+HTSTORE_API int htstore_table_warm(struct htstore_table *table, struct htstore_error *error);
 
 /**
  * The exact number of distinct keys at one instant.

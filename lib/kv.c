@@ -961,6 +961,29 @@ int hti_kv_cursor_next(struct hti_kv_cursor *cursor, struct hti_kv_bytes *key, s
     return 0;
 }
 
+int hti_kv_cursor_seek(struct hti_kv_cursor *cursor, struct hti_kv_bytes after, struct hti_kv_bytes *key,
+                       struct hti_kv_bytes *value, struct htstore_error *error)
+{
+    MDB_val k = to_val(after), v;
+    int rc;
+
+    if (!cursor->cursor)
+        return 1;
+    rc = mdb_cursor_get(cursor->cursor, &k, &v, MDB_SET_RANGE);
+    cursor->started = true;
+    if (rc == 0 && k.mv_size == after.size && memcmp(k.mv_data, after.data, after.size) == 0)
+        return hti_kv_cursor_next(cursor, key, value, error);
+    if (rc == MDB_NOTFOUND)
+        return 1;
+    if (rc != 0) {
+        cursor->read->failed = true;
+        return fail(cursor->read->kv, rc, "walk a table", error);
+    }
+    *key = (struct hti_kv_bytes){ k.mv_data, k.mv_size };
+    *value = (struct hti_kv_bytes){ v.mv_data, v.mv_size };
+    return 0;
+}
+
 void hti_kv_cursor_close(struct hti_kv_cursor *cursor)
 {
     if (!cursor)

@@ -1,10 +1,16 @@
 /* load: hides how a table's rows come from LMDB into memory. */
 #include "load.h"
 
+#include <stdatomic.h>
 #include <string.h>
 
+#include "budget.h"
 #include "flush.h"
 #include "lookup.h"
+#include "warm.h"
+
+#define VISIT_BYTES 16384u /* for the rows of short visits */
+#define QUICK_ROWS 65536u /* tables up to so many rows are loaded at once, in some ms */
 
 struct loader {
     const struct hti_core *core;
@@ -111,39 +117,26 @@ static int make_resident(struct htstore *store, struct hti_core *core, struct ht
     struct hti_cache *rows;
     const int rc = hti_load_rows(store, core, &core->totals, &rows, error);
 
-    if (rc != 0)
-        return rc;
-    hti_section_close(&store->section);
-    struct hti_cache *old = core->rows; /* flushed: what it says is in LMDB too */
-    core->rows = rows;
-    core->rows_cleared = false;
-    core->resident = true;
-    if (core->pinned)
-        hti_kv_release(store->kv, core->totals.database);
-    core->pinned = false;
-    hti_section_open(&store->section);
-    hti_cache_free(old);
-    return 0;
+    if (rc == 0)
+        hti_core_change_mode(store, core, rows, NULL, true);
+    return rc;
 }
 
-/* A rough size in memory: twice that of its pages, which hold keys and values with less air. */
-static bool fits(struct htstore *store, const struct hti_core *core)
+/* Bytes of the table's pages for each of its rows. */
+static uint64_t stored_row_bytes(struct htstore *store, const struct hti_core *core)
 {
     struct hti_kv_shape shape = { 0 };
     struct hti_kv_read *read;
-    uint64_t used;
 
-    if (core->totals.database == 0)
-        return true;
-    if (hti_kv_acquire(store->kv, core->totals.database, false, NULL) != 0)
-        return false;
+    if (core->totals.database == 0 || core->totals.n_rows == 0 ||
+        hti_kv_acquire(store->kv, core->totals.database, false, NULL) != 0)
+        return 0;
     if (hti_kv_read_begin(store->kv, false, &read, NULL) == 0) {
         hti_kv_read_shape(read, core->totals.database, &shape, NULL);
         hti_kv_read_end(read);
     }
     hti_kv_release(store->kv, core->totals.database);
-    used = hti_core_memory(store);
-    return shape.bytes < store->options.cache_bytes / 2 && used < store->options.cache_bytes - shape.bytes * 2;
+    return shape.bytes / core->totals.n_rows + 1;
 }
 
 static int pin_database(struct htstore *store, struct hti_core *core, struct htstore_error *error)
@@ -172,24 +165,60 @@ static bool has_handles(struct htstore *store, const struct hti_core *core)
     return open;
 }
 
+static int make_bounded(struct htstore *store, struct hti_core *core, uint64_t estimate, uint64_t row_bytes,
+                        struct htstore_error *error)
+{
+    const int rc = pin_database(store, core, error);
+
+    if (rc != 0 || core->recent)
+        return rc;
+    struct hti_cache *recent = hti_budget_recent(store, core, estimate, row_bytes);
+    if (recent)
+        hti_core_change_mode(store, core, NULL, recent, false);
+    if (hti_core_memory(store, false) > store->options.cache_bytes) { /* the others have to give some back */
+        pthread_mutex_lock(&store->write_mutex);
+        store->over_budget = true;
+        pthread_cond_broadcast(&store->work);
+        pthread_mutex_unlock(&store->write_mutex);
+    }
+    return 0;
+}
+
+static int start_warming(struct htstore *store, struct hti_core *core, struct htstore_error *error)
+{
+    const int rc = pin_database(store, core, error);
+    return rc ? rc : hti_warm_start(store, core, error);
+}
+
+static _Atomic uint64_t quick_rows = QUICK_ROWS;
+
+void hti_load_test_quick_rows(uint64_t n)
+{
+    atomic_store(&quick_rows, n);
+}
+
 /*
  * Decided once, for the first handle: then nobody reads or writes the table, and nobody can begin to, since opening needs
  * flush_mutex. With writers at work the rows that they add while it is being loaded would be missing.
  */
 int hti_load_table(struct htstore *store, struct hti_core *core, struct htstore_error *error)
 {
-    bool empty;
+    uint64_t row_bytes, estimate;
     int rc;
 
-    if (has_handles(store, core) || core->resident)
+    if (has_handles(store, core) || core->resident || core->warming)
         return 0;
-    empty = core->totals.n_rows == 0 && core->last_lsn <= atomic_load(&store->applied_lsn);
-    if (!empty && ((store->options.flags & HTSTORE_NO_PRELOAD) || !fits(store, core)))
-        return pin_database(store, core, error);
-    if (core->last_lsn > atomic_load(&store->applied_lsn)) {
-        rc = hti_flush_locked(store, error);
-        if (rc != 0)
-            return rc;
-    }
-    return make_resident(store, core, error);
+    if (core->last_lsn > atomic_load(&store->applied_lsn) && (rc = hti_flush_locked(store, error)) != 0)
+        return rc;
+    if (core->totals.n_rows == 0)
+        return make_resident(store, core, error);
+    row_bytes = stored_row_bytes(store, core);
+    estimate = hti_cache_estimate(&core->type, core->totals.n_rows, row_bytes);
+    if (store->options.flags & HTSTORE_NO_PRELOAD)
+        return make_bounded(store, core, estimate < VISIT_BYTES ? estimate : VISIT_BYTES, row_bytes, error);
+    if (estimate > hti_budget_free(store))
+        return make_bounded(store, core, estimate, row_bytes, error);
+    if (core->totals.n_rows <= atomic_load(&quick_rows))
+        return make_resident(store, core, error);
+    return start_warming(store, core, error);
 }

@@ -23,6 +23,16 @@ enum hti_found hti_lookup_memory(const struct hti_core *core, const void *key, s
 {
     enum hti_found found = HTI_FOUND_ASK;
 
+    if (core->recent) /* all it knows is as of now, whatever the levels below say */
+        found = from_cache(hti_cache_find(core->recent, key, key_size, value, value_size));
+    return found != HTI_FOUND_ASK ? found : hti_lookup_written(core, key, key_size, value, value_size);
+}
+
+enum hti_found hti_lookup_written(const struct hti_core *core, const void *key, size_t key_size, const void **value,
+                                  size_t *value_size)
+{
+    enum hti_found found = HTI_FOUND_ASK;
+
     if (core->rows)
         found = from_cache(hti_cache_find(core->rows, key, key_size, value, value_size));
     if (found != HTI_FOUND_ASK)

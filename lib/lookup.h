@@ -11,9 +11,12 @@ enum hti_found {
     HTI_FOUND_ASK = 3 /* memory does not tell: ask LMDB */
 };
 
-/* What memory tells of a packed key. With the section, or with write_mutex while no leader is at work. */
+/* What memory tells of a packed key. With the section. */
 enum hti_found hti_lookup_memory(const struct hti_core *core, const void *key, size_t key_size, const void **value,
                                  size_t *value_size);
+/* The same without the recent rows, which readers change: with write_mutex while no leader is at work, or the section. */
+enum hti_found hti_lookup_written(const struct hti_core *core, const void *key, size_t key_size, const void **value,
+                                  size_t *value_size);
 
 /*
  * What LMDB tells. *found is never HTI_FOUND_ASK; the value is valid until the read ends. 0, or HTSTORE_ECORRUPT (the row's checksum

@@ -23,7 +23,7 @@ bool hti_modify_is_conditional(const struct htstore_table *table, uint32_t kind,
 
     if (kind == HTI_OP_CLEAR)
         return false;
-    if (kind == HTI_OP_PUT_NEW || !table->handle.core->resident)
+    if (kind == HTI_OP_PUT_NEW)
         return true;
     if (type->key_size != 0)
         return false;

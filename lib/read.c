@@ -8,6 +8,7 @@
 #include "outputs.h"
 #include "probe.h"
 #include "view.h"
+#include "warm.h"
 
 #define SOME_KEYS 256u
 
@@ -24,6 +25,8 @@ struct batch {
     uint64_t n_misses;
     uint64_t n_hits;
     uint64_t database;
+    uint64_t version; /* of the table's contents, when memory was asked */
+    struct hti_row *read; /* rows of `misses` as LMDB has them, to be remembered; NULL: not wanted */
     struct htstore_error *error;
 };
 
@@ -83,10 +86,17 @@ static int ask_key(struct batch *b, uint64_t i)
     return found == HTI_FOUND_ASK ? note_miss(b, i) : answer(b, i, found, value, value_size);
 }
 
+/* The cache that is asked first. */
+static const struct hti_cache *first_level(const struct hti_core *core)
+{
+    return core->recent ? core->recent : core->rows;
+}
+
 /* Are the caller's rows packed rows as they stand, so that they can be copied without a look at each? */
 static bool are_rows_packed(const struct batch *b)
 {
-    return b->core->rows && b->out && b->core->type.n_elements > 0 && hti_codec_values_are_native(&b->core->type);
+    return first_level(b->core) && b->out && b->core->type.n_elements > 0 &&
+           hti_codec_values_are_native(&b->core->type);
 }
 
 /* Keys [first, first + n), packed at `keys`. What the main cache does not know goes to the other levels. */
@@ -102,12 +112,13 @@ static int ask_rows(struct batch *b, const void *keys, uint64_t first, uint64_t 
         .default_stride = b->default_stride,
         .found = b->found ? b->found + first : NULL,
     };
-    int rc = hti_cache_kind(b->core->rows) == HTI_CACHE_COMPLETE ? 0 : make_misses(b);
+    const struct hti_cache *cache = first_level(b->core);
+    int rc = hti_cache_kind(cache) == HTI_CACHE_COMPLETE ? 0 : make_misses(b);
 
     if (rc != 0)
         return rc;
     probe.misses = b->misses ? b->misses + n_before : NULL;
-    hti_probe_rows(b->core->rows, &probe);
+    hti_probe_rows(cache, &probe);
     b->n_hits += probe.n_present;
     for (uint64_t m = 0; rc == 0 && m < probe.n_misses; m++)
         rc = ask_key(b, first + probe.misses[m]); /* puts what remains where it has been read already */
@@ -157,29 +168,73 @@ static int ask_lmdb(struct batch *b, struct hti_kv_read *read)
         rc = hti_lookup_stored(b->core, read, b->database, key, key_size, &found, &value, &value_size, b->error);
         if (rc == 0)
             rc = answer(b, b->misses[m], found, value, value_size);
+        if (b->read)
+            b->read[m] = (struct hti_row){ .key_size = found != HTI_FOUND_COLLISION,
+                                           .value = found == HTI_FOUND_PRESENT ? value : NULL,
+                                           .value_size = value_size };
     }
     return rc;
+}
+
+/*
+ * What LMDB said is remembered, unless something was written since memory was asked: the row might be an old one by now.
+ * If another writer is at work, it is left for the next time.
+ */
+static void remember(struct htstore *store, const struct batch *b)
+{
+    const struct hti_core *core = b->core;
+    uint8_t space[8];
+
+    if (!b->read || !hti_section_try_close(&store->section))
+        return;
+    for (uint64_t m = 0; core->version == b->version && core->recent && m < b->n_misses; m++) {
+        struct hti_row row = b->read[m];
+        const bool is_known = row.key_size != 0;
+        row.key = hti_input_key(&core->type, b->arguments->keys, b->misses[m], space, &row.key_size);
+        if (is_known)
+            hti_cache_fill(core->recent, &row);
+    }
+    hti_section_open(&store->section);
+}
+
+static int fail_damaged(const struct hti_core *core, struct htstore_error *error)
+{
+    char label[HTI_CORE_LABEL_SIZE];
+    return hti_fail(error, HTSTORE_ECORRUPT, "%s is damaged: rows were lost or altered", hti_core_label(core, label));
 }
 
 /*
  * The read transaction begins inside the section: what memory says and what LMDB says then belong to one state. LMDB is
  * read outside it, so that writers do not wait for the disk.
  */
+static int ask_section(struct htstore *store, struct batch *b, struct hti_kv_read **read)
+{
+    struct hti_section_line *line = hti_section_enter(&store->section);
+    int rc = b->core->damaged ? fail_damaged(b->core, b->error) : ask_memory(b);
+
+    if (rc == 0 && b->n_misses > 0) {
+        b->database = b->core->totals.database;
+        b->version = b->core->version;
+        rc = hti_kv_read_begin(store->kv, false, read, b->error);
+        if (rc == 0 && b->core->recent)
+            b->read = hti_mem_alloc_array((size_t)b->n_misses, sizeof *b->read); /* without memory: not remembered */
+    }
+    hti_section_leave(line);
+    return rc;
+}
+
 static int look_up_owned(struct htstore *store, struct batch *b)
 {
     struct hti_kv_read *read = NULL;
-    int rc;
+    int rc = ask_section(store, b, &read);
 
-    struct hti_section_line *line = hti_section_enter(&store->section);
-    rc = ask_memory(b);
     if (rc == 0 && b->n_misses > 0) {
-        b->database = b->core->totals.database;
-        rc = hti_kv_read_begin(store->kv, false, &read, b->error);
-    }
-    hti_section_leave(line);
-    if (rc == 0 && b->n_misses > 0)
         rc = ask_lmdb(b, read);
+        if (rc == 0)
+            remember(store, b);
+    }
     hti_kv_read_end(read);
+    hti_mem_free(b->read);
     return rc;
 }
 
@@ -238,7 +293,8 @@ int htstore_table_lookup(struct htstore_table *table, const struct htstore_array
     rc = store->readonly ? look_up_viewed(store, &b) : look_up_owned(store, &b);
     hti_mem_free(b.misses);
     if (rc == 0)
-        hti_section_note(&store->section, b.n_hits, arguments.n_rows - b.n_hits);
+        hti_section_note(&store->section,
+                         (struct hti_section_counts){ b.n_hits, arguments.n_rows - b.n_hits, b.n_misses });
     return rc;
 }
 
@@ -251,6 +307,27 @@ int hti_read_rows(struct htstore *store, const struct hti_core *core, const stru
 
     hti_mem_free(b.misses);
     return rc;
+}
+
+int htstore_table_warm(struct htstore_table *table, struct htstore_error *error)
+{
+    struct htstore *store;
+    struct hti_core *core;
+    int rc = hti_check_table(table, false, error);
+
+    if (rc != 0)
+        return rc;
+    store = table->handle.store;
+    core = table->handle.core;
+    if (store->readonly)
+        return 1;
+    hti_warm_wait(store, core);
+    struct hti_section_line *line = hti_section_enter(&store->section);
+    const bool damaged = core->damaged, resident = core->resident;
+    hti_section_leave(line);
+    if (damaged)
+        return fail_damaged(core, error);
+    return resident ? 0 : 1;
 }
 
 int htstore_table_size(struct htstore_table *table, uint64_t *size, struct htstore_error *error)

@@ -64,6 +64,21 @@ static int ask_lmdb(struct resolver *r, const struct hti_core *core, const struc
                              r->error);
 }
 
+/* Is there such a row? Its value cannot be kept: readers may push it out at any time. */
+static enum hti_found ask_recent(struct htstore *store, const struct hti_core *core, const struct hti_row *row)
+{
+    enum hti_found found = HTI_FOUND_ASK;
+    const void *value;
+    size_t value_size;
+
+    if (core->recent) {
+        struct hti_section_line *line = hti_section_enter(&store->section);
+        found = hti_lookup_memory(core, row->key, row->key_size, &value, &value_size);
+        hti_section_leave(line);
+    }
+    return found;
+}
+
 /* The state of a key after all earlier operations of the request. */
 static int find(struct resolver *r, const struct overlay *o, const struct hti_row *row, enum hti_found *found,
                 const void **value, size_t *value_size)
@@ -85,7 +100,9 @@ static int find(struct resolver *r, const struct overlay *o, const struct hti_ro
         *found = HTI_FOUND_ABSENT;
         return 0;
     }
-    *found = hti_lookup_memory(o->core, row->key, row->key_size, value, value_size);
+    *found = hti_lookup_written(o->core, row->key, row->key_size, value, value_size);
+    if (*found == HTI_FOUND_ASK && !r->write->want_values)
+        *found = ask_recent(r->store, o->core, row);
     if (*found == HTI_FOUND_ASK)
         return ask_lmdb(r, o->core, row, found, value, value_size);
     return 0;

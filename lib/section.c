@@ -73,13 +73,27 @@ static void pause_between_looks(unsigned n_looks)
         nanosleep(&pause, NULL);
 }
 
-void hti_section_close(struct hti_section *section)
+/* With `writer`. */
+static void keep_readers_out(struct hti_section *section)
 {
-    pthread_mutex_lock(&section->writer);
     atomic_store(&section->closed, 1);
     for (uint32_t i = 0; i < HTI_SECTION_LINES; i++)
         for (unsigned n = 0; atomic_load(&section->lines[i].n_readers) != 0; n++)
             pause_between_looks(n);
+}
+
+void hti_section_close(struct hti_section *section)
+{
+    pthread_mutex_lock(&section->writer);
+    keep_readers_out(section);
+}
+
+bool hti_section_try_close(struct hti_section *section)
+{
+    if (pthread_mutex_trylock(&section->writer) != 0)
+        return false;
+    keep_readers_out(section);
+    return true;
 }
 
 void hti_section_open(struct hti_section *section)
@@ -88,21 +102,30 @@ void hti_section_open(struct hti_section *section)
     pthread_mutex_unlock(&section->writer);
 }
 
-void hti_section_note(struct hti_section *section, uint64_t n_hits, uint64_t n_misses)
+static void add(_Atomic uint64_t *counter, uint64_t n)
+{
+    if (n > 0)
+        atomic_fetch_add_explicit(counter, n, memory_order_relaxed);
+}
+
+void hti_section_note(struct hti_section *section, struct hti_section_counts counts)
 {
     struct hti_section_line *line = &section->lines[line_number()];
 
-    if (n_hits > 0)
-        atomic_fetch_add_explicit(&line->n_hits, n_hits, memory_order_relaxed);
-    if (n_misses > 0)
-        atomic_fetch_add_explicit(&line->n_misses, n_misses, memory_order_relaxed);
+    add(&line->n_hits, counts.n_hits);
+    add(&line->n_misses, counts.n_misses);
+    add(&line->n_reads, counts.n_reads);
 }
 
-void hti_section_count(struct hti_section *section, uint64_t *n_hits, uint64_t *n_misses)
+struct hti_section_counts hti_section_count(struct hti_section *section)
 {
-    *n_hits = *n_misses = 0;
+    struct hti_section_counts sum = { 0 };
+
     for (uint32_t i = 0; i < HTI_SECTION_LINES; i++) {
-        *n_hits += atomic_load_explicit(&section->lines[i].n_hits, memory_order_relaxed);
-        *n_misses += atomic_load_explicit(&section->lines[i].n_misses, memory_order_relaxed);
+        const struct hti_section_line *line = &section->lines[i];
+        sum.n_hits += atomic_load_explicit(&line->n_hits, memory_order_relaxed);
+        sum.n_misses += atomic_load_explicit(&line->n_misses, memory_order_relaxed);
+        sum.n_reads += atomic_load_explicit(&line->n_reads, memory_order_relaxed);
     }
+    return sum;
 }

@@ -10,6 +10,7 @@
 
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #define HTI_SECTION_LINES 64u /* threads above that share lines */
@@ -17,8 +18,8 @@
 
 struct hti_section_line {
     _Atomic uint64_t n_readers; /* inside, on this line */
-    _Atomic uint64_t n_hits, n_misses; /* counters of the store's lookups */
-    uint8_t rest[HTI_SECTION_LINE_SIZE - 24]; /* of a cache line */
+    _Atomic uint64_t n_hits, n_misses, n_reads; /* counters of the store's lookups: hti_section_note() */
+    uint8_t rest[HTI_SECTION_LINE_SIZE - 32]; /* of a cache line */
 };
 
 struct hti_section {
@@ -37,10 +38,15 @@ struct hti_section_line *hti_section_enter(struct hti_section *section);
 void hti_section_leave(struct hti_section_line *line);
 
 void hti_section_close(struct hti_section *section); /* alone in the section */
+bool hti_section_try_close(struct hti_section *section); /* false: another writer is there */
 void hti_section_open(struct hti_section *section);
 
+/* Keys that were found, that were absent, and those of both that LMDB was asked for. */
+struct hti_section_counts {
+    uint64_t n_hits, n_misses, n_reads;
+};
 /* Add to the counters, on the line of the calling thread; and their sums over all lines. */
-void hti_section_note(struct hti_section *section, uint64_t n_hits, uint64_t n_misses);
-void hti_section_count(struct hti_section *section, uint64_t *n_hits, uint64_t *n_misses);
+void hti_section_note(struct hti_section *section, struct hti_section_counts counts);
+struct hti_section_counts hti_section_count(struct hti_section *section);
 
 #endif

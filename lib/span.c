@@ -125,7 +125,7 @@ static int add_rows(struct row_maker *maker, struct hti_op_builder *builder, str
 static int write_batch(struct htstore *store, struct row_maker *maker, struct htstore_error *error)
 {
     struct hti_core *core = (struct hti_core *)(uintptr_t)maker->span->core;
-    struct hti_write write = { .durability = HTSTORE_SYNC, .conditional = !core->resident };
+    struct hti_write write = { .durability = HTSTORE_SYNC };
     struct hti_op_builder builder;
     int rc;
 

@@ -66,6 +66,7 @@ int hti_state_init(struct htstore *store, struct htstore_error *error)
     err = err ? err : pthread_mutex_init(&store->view_mutex, NULL);
     err = err ? err : init_cond(&store->write_changed);
     err = err ? err : init_cond(&store->work);
+    err = err ? err : init_cond(&store->warmed);
     err = err ? err : hti_section_init(&store->section);
     if (err != 0)
         return hti_file_fail(error, err, store->path, "cannot make the store's locks");
@@ -96,6 +97,7 @@ void hti_state_release(struct htstore *store)
     hti_record_free_list(store->frozen);
     hti_mem_free(store->garbage);
     hti_section_release(&store->section);
+    pthread_cond_destroy(&store->warmed);
     pthread_cond_destroy(&store->work);
     pthread_cond_destroy(&store->write_changed);
     pthread_mutex_destroy(&store->view_mutex);
@@ -315,6 +317,8 @@ void hti_core_free(struct hti_core *core)
         return;
     hti_cache_free(core->rows);
     hti_cache_free(core->frozen);
+    hti_cache_free(core->recent);
+    hti_mem_free(core->warming);
     hti_members_release(&core->members);
     hti_object_record_release(&core->record);
     hti_mem_free(core->default_elements);
@@ -344,41 +348,84 @@ static uint64_t cache_memory(const struct hti_cache *cache)
     return cache ? hti_cache_bytes(cache) : 0;
 }
 
-uint64_t hti_core_memory(struct htstore *store)
+uint64_t hti_core_bytes(const struct hti_core *core)
+{
+    return cache_memory(core->recent) + (core->resident || core->warming ? cache_memory(core->rows) : 0);
+}
+
+static uint64_t unflushed_bytes(const struct hti_core *core)
+{
+    return cache_memory(core->frozen) + (core->resident || core->warming ? 0 : cache_memory(core->rows));
+}
+
+uint64_t hti_core_memory(struct htstore *store, bool unflushed)
 {
     uint64_t sum = 0;
 
     struct hti_section_line *line = hti_section_enter(&store->section);
     pthread_mutex_lock(&store->objects_mutex);
     for (const struct hti_core *core = store->cores; core; core = core->next)
-        sum += cache_memory(core->rows) + cache_memory(core->frozen);
+        sum += hti_core_bytes(core) + (unflushed ? unflushed_bytes(core) : 0);
     pthread_mutex_unlock(&store->objects_mutex);
     hti_section_leave(line);
     return sum;
 }
 
+/* What a table gives up when it leaves its mode; freed when nobody can see it any more. */
+struct given_up {
+    struct hti_cache *rows, *recent;
+    struct hti_warming *warming;
+};
+
+static void free_given_up(struct given_up *old)
+{
+    hti_cache_free(old->rows);
+    hti_cache_free(old->recent);
+    hti_mem_free(old->warming);
+}
+
+void hti_core_change_mode(struct htstore *store, struct hti_core *core, struct hti_cache *rows,
+                          struct hti_cache *recent, bool resident)
+{
+    struct given_up old;
+
+    pthread_mutex_lock(&store->write_mutex);
+    hti_section_close(&store->section);
+    old = (struct given_up){ core->rows, core->recent, core->warming };
+    core->rows = rows;
+    core->recent = recent;
+    core->warming = NULL;
+    core->resident = resident;
+    core->rows_cleared = false;
+    core->version++;
+    pthread_mutex_lock(&store->objects_mutex);
+    const bool unpin = core->pinned && (resident || core->n_handles == 0);
+    pthread_mutex_unlock(&store->objects_mutex);
+    if (unpin) {
+        hti_kv_release(store->kv, core->totals.database);
+        core->pinned = false;
+    }
+    hti_section_open(&store->section);
+    pthread_cond_broadcast(&store->warmed);
+    pthread_mutex_unlock(&store->write_mutex);
+    if (old.rows == rows)
+        old.rows = NULL;
+    if (old.recent == recent)
+        old.recent = NULL;
+    free_given_up(&old);
+}
+
 void hti_core_trim(struct htstore *store, struct hti_core *core)
 {
-    struct hti_cache *rows = NULL;
     bool idle;
 
     pthread_mutex_lock(&store->objects_mutex);
     idle = core->n_handles == 0;
     pthread_mutex_unlock(&store->objects_mutex);
-    if (!idle)
+    if (!idle || core->frozen || core->last_lsn > atomic_load(&store->applied_lsn))
         return;
-    hti_section_close(&store->section);
-    if (core->last_lsn <= atomic_load(&store->applied_lsn) && !core->frozen) {
-        rows = core->rows;
-        core->rows = NULL;
-        core->resident = false;
-        core->rows_cleared = false;
-        if (core->pinned)
-            hti_kv_release(store->kv, core->totals.database);
-        core->pinned = false;
-    }
-    hti_section_open(&store->section);
-    hti_cache_free(rows);
+    if (core->rows || core->recent || core->warming || core->resident || core->pinned)
+        hti_core_change_mode(store, core, NULL, NULL, false);
 }
 
 int hti_garbage_add(struct htstore *store, uint64_t database)

@@ -42,12 +42,22 @@ struct hti_core {
     uint64_t restored_by; /* flush_mutex: number of the restore that its contents came from; 0: none */
     uint32_t marks; /* graph mutex: of a walk over the graph */
 
-    /* section */
+    /*
+     * section. A table is in one of three modes, changed with flush_mutex and write_mutex too:
+     *   resident  `rows` are all rows
+     *   warming   `rows` are those that were read or written so far; the others are asked of LMDB (warm.h)
+     *   bounded   `rows` were written since the last freeze, `frozen` before it and are being flushed; `recent` are some
+     *             of the rows that were asked for, as they are now; the others are asked of LMDB (budget.h)
+     */
     uint64_t n_rows;
     uint64_t last_lsn; /* of the last batch that touched it */
-    bool resident; /* `rows` are all rows; else what was written since the last freeze */
+    uint64_t version; /* goes up with every change of its contents or mode */
+    bool resident;
+    struct hti_warming *warming; /* how far it has come; NULL: not warming. Contents: flush_mutex */
+    bool damaged; /* warming has shown that rows are missing */
     struct hti_cache *rows; /* NULL: nothing is known yet */
-    struct hti_cache *frozen; /* not resident: what is being flushed, older than `rows` */
+    struct hti_cache *frozen; /* bounded */
+    struct hti_cache *recent; /* bounded; NULL: no memory for it */
     bool rows_cleared; /* a clear happened: what is below `rows` does not count */
     bool frozen_cleared;
     struct hti_totals_record totals; /* what LMDB holds; changed with flush_mutex too */
@@ -95,6 +105,7 @@ struct hti_slow {
 };
 
 struct hti_write;
+struct hti_warming;
 struct hti_view;
 struct hti_waiting;
 
@@ -139,8 +150,11 @@ struct htstore {
     struct htstore_error flush_error;
     pthread_cond_t work; /* for the flusher and the syncer */
     bool stopping;
-    pthread_t flusher, syncer;
-    bool threads_started;
+    bool over_budget; /* write_mutex: tables in memory may take more than they should */
+    bool to_warm; /* write_mutex: there are tables that warm up */
+    pthread_cond_t warmed; /* with write_mutex: a table has left that mode */
+    pthread_t flusher, syncer, warmer;
+    uint32_t n_threads; /* of those, started */
     bool in_use; /* LMDB may say that this session's journal exists */
 
     struct hti_section section;
@@ -196,7 +210,15 @@ void hti_core_free(struct hti_core *core);
 const char *hti_core_label(const struct hti_core *core, char out[HTI_CORE_LABEL_SIZE]);
 struct hti_core *hti_core_by_id(struct htstore *store, uint64_t id); /* any lock that keeps the list from changing */
 struct hti_core *hti_core_by_name(struct htstore *store, const char *name);
-uint64_t hti_core_memory(struct htstore *store); /* bytes of all caches; takes objects_mutex and section */
+uint64_t hti_core_bytes(const struct hti_core *core); /* of what the budget is for; with the section */
+/* Sum over all objects, with what bounded ones hold until it is flushed, or without; takes objects_mutex and section. */
+uint64_t hti_core_memory(struct htstore *store, bool unflushed);
+/*
+ * Another mode: the caches that it has from now on; those that it had are freed unless they are the same. All that they
+ * knew must be flushed, or be in the new ones, and no write of the table be queued. With flush_mutex.
+ */
+void hti_core_change_mode(struct htstore *store, struct hti_core *core, struct hti_cache *rows,
+                          struct hti_cache *recent, bool resident);
 /* Free caches that nobody needs: no handle, nothing unflushed. With flush_mutex. */
 void hti_core_trim(struct htstore *store, struct hti_core *core);
 /* Begin to delete a database's rows later; in memory only. With flush_mutex. 0 or HTSTORE_ENOMEM. */

@@ -20,6 +20,7 @@
 #include "structure.h"
 #include "thread.h"
 #include "view.h"
+#include "warm.h"
 
 #define MIN_DELTA ((uint64_t)64 << 10)
 #define MIN_SEGMENT ((uint64_t)64 << 10)
@@ -287,23 +288,39 @@ static int purge_anonymous(struct htstore *store, struct htstore_error *error)
     return rc;
 }
 
+static void stop_threads(struct htstore *store)
+{
+    pthread_t *const threads[] = { &store->flusher, &store->syncer, &store->warmer };
+
+    pthread_mutex_lock(&store->write_mutex);
+    store->stopping = true;
+    pthread_cond_broadcast(&store->work);
+    pthread_mutex_unlock(&store->write_mutex);
+    for (uint32_t i = 0; i < store->n_threads; i++)
+        pthread_join(*threads[i], NULL);
+    store->n_threads = 0;
+}
+
 static int start_threads(struct htstore *store, struct htstore_error *error)
 {
-    int err = hti_thread_start(&store->flusher, "htstore-flush", hti_flush_run, store);
+    const struct {
+        pthread_t *thread;
+        const char *name;
+        void *(*run)(void *);
+    } threads[] = {
+        { &store->flusher, "htstore-flush", hti_flush_run },
+        { &store->syncer, "htstore-sync", hti_commit_run_syncer },
+        { &store->warmer, "htstore-warm", hti_warm_run },
+    };
 
-    if (err == 0) {
-        err = hti_thread_start(&store->syncer, "htstore-sync", hti_commit_run_syncer, store);
+    for (unsigned i = 0; i < 3; i++) {
+        const int err = hti_thread_start(threads[i].thread, threads[i].name, threads[i].run, store);
         if (err != 0) {
-            pthread_mutex_lock(&store->write_mutex);
-            store->stopping = true;
-            pthread_cond_broadcast(&store->work);
-            pthread_mutex_unlock(&store->write_mutex);
-            pthread_join(store->flusher, NULL);
+            stop_threads(store);
+            return hti_file_fail(error, err, store->path, "cannot start the store's threads");
         }
+        store->n_threads++;
     }
-    if (err != 0)
-        return hti_file_fail(error, err, store->path, "cannot start the store's threads");
-    store->threads_started = true;
     return 0;
 }
 
@@ -458,18 +475,6 @@ int htstore_open(const char *path, const struct htstore_options *options, struct
 
 /* --- closing --- */
 
-static void stop_threads(struct htstore *store)
-{
-    if (!store->threads_started)
-        return;
-    pthread_mutex_lock(&store->write_mutex);
-    store->stopping = true;
-    pthread_cond_broadcast(&store->work);
-    pthread_mutex_unlock(&store->write_mutex);
-    pthread_join(store->flusher, NULL);
-    pthread_join(store->syncer, NULL);
-}
-
 static int flush_last(struct htstore *store, struct htstore_error *error)
 {
     int rc;
@@ -546,12 +551,15 @@ static void add_object_stats(struct htstore *store, struct htstore_stats *s)
         if (core->dropped || core->record.kind != HTSTORE_KIND_TABLE)
             continue;
         s->n_tables++;
+        s->resident_tables += core->resident;
+        s->warming_tables += core->warming != NULL;
+        s->bounded_tables += core->recent != NULL;
         s->n_rows += core->n_rows;
     }
     s->open_handles = store->n_handles;
     pthread_mutex_unlock(&store->objects_mutex);
     hti_section_leave(line);
-    s->cache_bytes = hti_core_memory(store);
+    s->cache_bytes = hti_core_memory(store, true);
 }
 
 /* A reader has no journal of its own: what it can tell is what lies in the folder, and whose it is. */
@@ -590,6 +598,7 @@ static void add_journal_stats(struct htstore *store, struct htstore_stats *s)
 
 int htstore_stats(struct htstore *store, struct htstore_stats *stats, struct htstore_error *error)
 {
+    struct hti_section_counts counts;
     struct htstore_stats s;
     struct hti_kv_stats kv;
     int rc = hti_check_store(store, false, error);
@@ -609,7 +618,10 @@ int htstore_stats(struct htstore *store, struct htstore_stats *stats, struct hts
     add_owner_stats(store, &s);
     add_object_stats(store, &s);
     memcpy(s.store_id, store->store_id, sizeof s.store_id);
-    hti_section_count(&store->section, &s.lookup_hits, &s.lookup_misses);
+    counts = hti_section_count(&store->section);
+    s.lookup_hits = counts.n_hits;
+    s.lookup_misses = counts.n_misses;
+    s.lookup_reads = counts.n_reads;
     s.batches = atomic_load(&store->n_batches);
     s.flushes = atomic_load(&store->n_flushes);
     s.flush_transactions = atomic_load(&store->n_flush_transactions);

@@ -254,7 +254,7 @@ static int prepare_switch(struct htstore *store, struct hti_switch *change, stru
     const struct hti_core *core = change->core;
     int rc;
 
-    if (core->resident)
+    if (core->resident || core->warming)
         return hti_load_rows(store, core, &change->totals, &change->rows, error);
     if (change->totals.database == 0 || !is_used(store, core))
         return 0;
@@ -283,9 +283,11 @@ static void release_prepared(struct htstore *store, struct hti_change *change)
     for (size_t i = 0; i < change->n_switches; i++) {
         struct hti_switch *s = &change->switches[i];
         hti_cache_free(s->rows);
+        hti_mem_free(s->warming);
         if (s->acquired)
             hti_kv_release(store->kv, s->totals.database);
         s->rows = NULL;
+        s->warming = NULL;
         s->acquired = false;
     }
 }
@@ -299,10 +301,18 @@ static void show_switch(struct htstore *store, struct hti_switch *s)
     struct hti_cache *old_rows = core->rows;
     const bool wanted = core->n_handles > 0 || core->pinned; /* as in is_used() */
 
-    if (core->resident) {
+    if (core->resident || core->warming) {
         core->rows = s->rows;
-        s->rows = old_rows; /* freed later */
+        s->rows = old_rows; /* freed later, as is how far it had come */
+        s->warming = core->warming;
+        core->warming = NULL;
+        core->resident = true;
+        store->over_budget = true; /* let it be looked at */
     } /* else they are empty: everything is flushed */
+    if (core->recent)
+        hti_cache_clear(core->recent);
+    core->version++;
+    core->damaged = false;
     core->rows_cleared = false;
     if (core->pinned)
         hti_kv_release(store->kv, core->totals.database);
@@ -341,6 +351,7 @@ static void unlink_dropped(struct htstore *store, const struct hti_change *chang
 
 static void show(struct htstore *store, struct hti_change *change)
 {
+    pthread_mutex_lock(&store->write_mutex); /* who commits looks at the modes of tables */
     hti_section_close(&store->section);
     pthread_mutex_lock(&store->objects_mutex);
     for (size_t i = 0; i < change->n_created; i++) {
@@ -357,6 +368,11 @@ static void show(struct htstore *store, struct hti_change *change)
     unlink_dropped(store, change);
     pthread_mutex_unlock(&store->objects_mutex);
     hti_section_open(&store->section);
+    if (change->n_switches > 0) {
+        pthread_cond_broadcast(&store->warmed);
+        pthread_cond_broadcast(&store->work);
+    }
+    pthread_mutex_unlock(&store->write_mutex);
 }
 
 /* Without memory for the note, the next open collects it. */

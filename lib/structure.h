@@ -23,6 +23,7 @@ struct hti_switch {
     struct hti_totals_record totals;
     uint64_t restore; /* number of the restore that they come from; 0: none */
     struct hti_cache *rows; /* of hti_structure_commit(): for tables in memory */
+    struct hti_warming *warming; /* likewise: of a table that was warming up */
     bool acquired; /* likewise */
 };
 
