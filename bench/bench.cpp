@@ -1,0 +1,46 @@
+/*
+ * bench: libhtstore and other stores and maps, on the same rows in the same run. Called by `make bench`; see --help.
+ */
+#include "asking.hpp"
+
+#include <cstdio>
+
+namespace bench
+{
+
+struct Benchmark {
+    const char *name;
+    void (*run)(const Bench &bench);
+};
+
+static const Benchmark benchmarks[] = {
+    { "lookup", bench_lookup },
+    { "single", bench_single },
+};
+
+static int run_all(int argc, char **argv)
+{
+    std::vector<std::string> names = { "limits" };
+
+    for (const auto &benchmark : benchmarks)
+        names.emplace_back(benchmark.name);
+    const Setting setting = read_arguments(argc, argv, names);
+    print_machine(setting.folder);
+    const Limits limits = measure_limits(setting.folder, setting.limit_bytes);
+    Report report(setting.csv);
+    print_limits(limits);
+    for (const auto &benchmark : benchmarks)
+        if (setting.wants(benchmark.name))
+            benchmark.run(Bench{ setting, limits, report });
+    report.print_figures();
+    printf("\n| | |\n|---|---|\n");
+    print_load("after");
+    return 0;
+}
+
+} // namespace bench
+
+int main(int argc, char **argv)
+{
+    return bench::run_all(argc, argv);
+}
