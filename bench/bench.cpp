@@ -16,6 +16,7 @@ struct Benchmark {
 static const Benchmark benchmarks[] = {
     { "lookup", bench_lookup },
     { "single", bench_single },
+    { "durable", bench_durable },
 };
 
 static int run_all(int argc, char **argv)

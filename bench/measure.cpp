@@ -8,6 +8,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <ctime>
+#include <optional>
 #include <thread>
 
 #include <unistd.h>
@@ -125,11 +126,11 @@ Pin::~Pin()
     sched_setaffinity(0, sizeof before, &before);
 }
 
-std::vector<Series> interleave(const std::vector<Run> &sides, size_t runs)
+std::vector<Series> interleave(const std::vector<Run> &sides, size_t runs, bool warm_up)
 {
     std::vector<Series> series(sides.size());
 
-    for (size_t run = 0; run <= runs; run++)
+    for (size_t run = warm_up ? 0 : 1; run <= runs; run++)
         for (size_t i = 0; i < sides.size(); i++) {
             const double value = sides[i](run);
             if (run > 0)
@@ -138,7 +139,7 @@ std::vector<Series> interleave(const std::vector<Run> &sides, size_t runs)
     return series;
 }
 
-uint64_t on_threads(unsigned n, const std::function<void(unsigned)> &work)
+uint64_t on_threads(unsigned n, const std::function<void(unsigned)> &work, bool pinned)
 {
     std::atomic<unsigned> ready{ 0 };
     std::atomic<bool> go{ false };
@@ -146,7 +147,9 @@ uint64_t on_threads(unsigned n, const std::function<void(unsigned)> &work)
 
     for (unsigned i = 0; i < n; i++)
         threads.emplace_back([&, i] {
-            const Pin pin(i);
+            std::optional<Pin> pin;
+            if (pinned)
+                pin.emplace(i);
             ready.fetch_add(1);
             while (!go.load(std::memory_order_acquire))
                 std::this_thread::yield();

@@ -70,11 +70,11 @@ class Pin
 /* Gives the time of one run; the argument counts runs, 0 is the one that is thrown away. */
 using Run = std::function<double(size_t run)>;
 
-/* Run all in turns, A B C A B C, `runs` + 1 times; the first round only warms up. */
-std::vector<Series> interleave(const std::vector<Run> &sides, size_t runs);
+/* Run all in turns, A B C A B C, `runs` + 1 times; the first round only warms up. Or `runs` times, none thrown away. */
+std::vector<Series> interleave(const std::vector<Run> &sides, size_t runs, bool warm_up = true);
 
-/* Run `work(i)` on `n` threads at once, thread i on processor i; the time from the common start to the last end, ns. */
-uint64_t on_threads(unsigned n, const std::function<void(unsigned)> &work);
+/* Run `work(i)` on `n` threads at once, thread i on processor i if pinned; the time from the common start to the last end, ns. */
+uint64_t on_threads(unsigned n, const std::function<void(unsigned)> &work, bool pinned = true);
 
 } // namespace bench
 
