@@ -44,7 +44,7 @@ static size_t calibrate(Loaded &engine, const Shape &shape, const KeyBlock &keys
 }
 
 Case compare_lookups(const Bench &bench, std::vector<Loaded> &engines, const Shape &shape, size_t batch,
-                     const Stream &stream)
+                     const Stream &stream, const Prepare &prepare)
 {
     std::vector<size_t> n_keys(engines.size());
     std::vector<Run> sides;
@@ -55,6 +55,8 @@ Case compare_lookups(const Bench &bench, std::vector<Loaded> &engines, const Sha
         sides.push_back([&, i](size_t run) {
             if (i == 0)
                 keys.make(shape, stream(bench.setting.seed * 1000 + run, MOST_KEYS));
+            if (prepare)
+                prepare(engines[i]);
             const Pin pin(1);
             if (run == 0)
                 n_keys[i] = std::max(calibrate(engines[i], shape, keys, batch, bench.setting.seconds), batch);
@@ -65,6 +67,14 @@ Case compare_lookups(const Bench &bench, std::vector<Loaded> &engines, const Sha
         c.results.push_back(Result{ engines[i].kind->name, series[i], "" });
     c.unit = "ns/key";
     return c;
+}
+
+void ask_ahead(Loaded &engine, const Shape &shape, size_t n, const Stream &stream)
+{
+    KeyBlock keys;
+
+    keys.make(shape, stream(3, std::min(n, MOST_KEYS)));
+    time_lookups(*engine.session, shape, keys, keys.size(), 1024);
 }
 
 std::string count_text(uint64_t n)

@@ -35,9 +35,14 @@ double time_lookups(Session &session, const Shape &shape, const KeyBlock &keys, 
 /* The numbers that are asked for in a run, so many. */
 using Stream = std::function<std::vector<uint64_t>(uint64_t seed, size_t n)>;
 
-/* Ask all engines in turns, each for a time. */
+using Prepare = std::function<void(Loaded &engine)>;
+
+/* Ask all engines in turns, each for a time, each after `prepare`, if there is any, in each run. */
 Case compare_lookups(const Bench &bench, std::vector<Loaded> &engines, const Shape &shape, size_t batch,
-                     const Stream &stream);
+                     const Stream &stream, const Prepare &prepare = nullptr);
+
+/* Ask one engine for so many keys, untimed, so that it holds in memory what it would after a while. */
+void ask_ahead(Loaded &engine, const Shape &shape, size_t n, const Stream &stream);
 
 /* "64 K", "10 M" */
 std::string count_text(uint64_t n);

@@ -14,9 +14,8 @@ struct Benchmark {
 };
 
 static const Benchmark benchmarks[] = {
-    { "lookup", bench_lookup },
-    { "single", bench_single },
-    { "durable", bench_durable },
+    { "lookup", bench_lookup }, { "single", bench_single }, { "cold", bench_cold },       { "batch", bench_batch },
+    { "skew", bench_skew },     { "load", bench_load },     { "durable", bench_durable },
 };
 
 static int run_all(int argc, char **argv)

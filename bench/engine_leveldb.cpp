@@ -106,7 +106,7 @@ std::unique_ptr<Engine> open_leveldb(const EngineOptions &options)
     return std::make_unique<LevelEngine>(options);
 }
 
-const Registration registration({ "LevelDB", 12, true, true, Order::bytes, 6000000,
+const Registration registration({ "LevelDB", 13, true, true, Order::bytes, 6000000,
                                   "LevelDB " + std::to_string(leveldb::kMajorVersion) + "." +
                                       std::to_string(leveldb::kMinorVersion),
                                   open_leveldb });

@@ -94,7 +94,6 @@ class RocksEngine : public Engine
         open.write_buffer_size = (size_t)64 << 20;
         open.max_write_buffer_number = 4;
         open.max_background_jobs = 2;
-        open.use_direct_reads = options.cache_bytes != 0; /* the budget is all the memory there is */
         check(rocksdb::DB::Open(open, options.folder, &opened));
         db.reset(opened);
         write_options.sync = options.sync == Sync::each;
@@ -135,7 +134,7 @@ std::unique_ptr<Engine> open_rocksdb(const EngineOptions &options)
     return std::make_unique<RocksEngine>(options);
 }
 
-const Registration registration({ "RocksDB", 11, true, true, Order::bytes, 0,
+const Registration registration({ "RocksDB", 12, true, true, Order::bytes, 0,
                                   "RocksDB " + std::to_string(ROCKSDB_MAJOR) + "." + std::to_string(ROCKSDB_MINOR) +
                                       "." + std::to_string(ROCKSDB_PATCH),
                                   open_rocksdb });

@@ -22,7 +22,7 @@ class SqliteSession : public Session
         run("PRAGMA journal_mode=WAL");
         run(sync ? "PRAGMA synchronous=FULL" : "PRAGMA synchronous=OFF");
         run("PRAGMA cache_size=-" + std::to_string(cache_kib));
-        run("PRAGMA mmap_size=" + std::to_string(options.cache_bytes ? 0 : (uint64_t)64 << 30));
+        run("PRAGMA mmap_size=" + std::to_string((uint64_t)64 << 30));
         run(shape.kind == Kind::string_int
                 ? "CREATE TABLE IF NOT EXISTS rows (k BLOB PRIMARY KEY, v BLOB) WITHOUT ROWID"
                 : "CREATE TABLE IF NOT EXISTS rows (k INTEGER PRIMARY KEY, v BLOB)");
@@ -120,7 +120,7 @@ std::unique_ptr<Engine> open_sqlite(const EngineOptions &options)
     return std::make_unique<SqliteEngine>(options);
 }
 
-const Registration registration({ "SQLite", 14, true, true, Order::bytes, 6000000,
+const Registration registration({ "SQLite", 15, true, true, Order::bytes, 6000000,
                                   std::string("SQLite ") + SQLITE_VERSION, open_sqlite });
 
 } // namespace

@@ -144,7 +144,7 @@ std::unique_ptr<Engine> open_wiredtiger(const EngineOptions &options)
     return std::make_unique<WiredEngine>(options);
 }
 
-const Registration registration({ "WiredTiger", 13, true, true, Order::bytes, 6000000,
+const Registration registration({ "WiredTiger", 14, true, true, Order::bytes, 6000000,
                                   std::string(WIREDTIGER_VERSION_STRING), open_wiredtiger });
 
 } // namespace
