@@ -63,9 +63,6 @@ void bench_checkpoint(const Bench &bench);
 void bench_open(const Bench &bench);
 void bench_memory(const Bench &bench);
 
-/* Runs in a process of its own if the arguments say so: for bench_open() and bench_memory(). Does not return then. */
-void run_child(int argc, char **argv);
-
 } // namespace bench
 
 #endif

@@ -2,6 +2,7 @@
  * bench: libhtstore and other stores and maps, on the same rows in the same run. Called by `make bench`; see --help.
  */
 #include "asking.hpp"
+#include "child.hpp"
 
 #include <cstdio>
 
@@ -14,8 +15,12 @@ struct Benchmark {
 };
 
 static const Benchmark benchmarks[] = {
-    { "lookup", bench_lookup }, { "single", bench_single }, { "cold", bench_cold },       { "batch", bench_batch },
-    { "skew", bench_skew },     { "load", bench_load },     { "durable", bench_durable },
+    { "lookup", bench_lookup }, { "single", bench_single },
+    { "cold", bench_cold },     { "batch", bench_batch },
+    { "skew", bench_skew },     { "threads", bench_threads },
+    { "load", bench_load },     { "durable", bench_durable },
+    { "ycsb", bench_ycsb },     { "checkpoint", bench_checkpoint },
+    { "open", bench_open },     { "memory", bench_memory },
 };
 
 static int run_all(int argc, char **argv)
@@ -42,5 +47,6 @@ static int run_all(int argc, char **argv)
 
 int main(int argc, char **argv)
 {
+    bench::run_child(argc, argv);
     return bench::run_all(argc, argv);
 }

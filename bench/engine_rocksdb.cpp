@@ -45,7 +45,7 @@ class RocksSession : public Session
     {
         if (keys.n > slices.size()) {
             slices.resize(keys.n);
-            pinned.resize(keys.n);
+            pinned = std::vector<rocksdb::PinnableSlice>(keys.n); /* one that pins does not survive being moved */
             states.resize(keys.n);
         }
         for (size_t i = 0; i < keys.n; i++) {

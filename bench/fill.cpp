@@ -10,20 +10,25 @@ namespace bench
 
 constexpr size_t FILL_BATCH = 100000;
 
-Loaded::Loaded(const Setting &setting, const EngineKind &k, const EngineOptions &o, const std::string &name)
-    : kind(&k), options(o)
+Loaded::Loaded(const EngineKind &k, const EngineOptions &o) : kind(&k), options(o)
 {
-    options.folder = setting.make_folder(name + "-" + k.name);
+    engine = kind->open(options);
+    session = engine->session();
+}
+
+Loaded::Loaded(const Setting &setting, const EngineKind &k, const EngineOptions &o, const std::string &name)
+    : kind(&k), options(o), own_folder(setting.make_folder(name + "-" + k.name))
+{
+    options.folder = own_folder;
     engine = kind->open(options);
     session = engine->session();
 }
 
 Loaded::~Loaded()
 {
-    if (options.folder.empty()) /* moved from */
-        return;
     close();
-    remove_folder(options.folder);
+    if (!own_folder.empty())
+        remove_folder(own_folder);
 }
 
 void Loaded::close()

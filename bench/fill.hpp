@@ -14,8 +14,11 @@ class Loaded
   public:
     /* In a new folder. */
     Loaded(const Setting &setting, const EngineKind &kind, const EngineOptions &options, const std::string &name);
-    ~Loaded(); /* removes the folder */
+    /* In the folder of the options, which stays. */
+    Loaded(const EngineKind &kind, const EngineOptions &options);
+    ~Loaded(); /* removes its own folder */
     Loaded(Loaded &&) = default;
+    Loaded &operator=(Loaded &&) = default;
 
     /* Rows 0 to `rows` - 1, in the order that the engine likes; finished and settled. */
     void fill(uint64_t rows);
@@ -27,6 +30,9 @@ class Loaded
     EngineOptions options;
     std::unique_ptr<Engine> engine;
     std::unique_ptr<Session> session;
+
+  private:
+    std::string own_folder; /* empty: none, or moved from */
 };
 
 /* htstore, and those of `names` that were found at configure time, are wanted, and can be loaded with so many rows. */
