@@ -34,9 +34,13 @@ static int run_all(int argc, char **argv)
     const Limits limits = measure_limits(setting.folder, setting.limit_bytes);
     Report report(setting.csv);
     print_limits(limits);
-    for (const auto &benchmark : benchmarks)
-        if (setting.wants(benchmark.name))
-            benchmark.run(Bench{ setting, limits, report });
+    for (const auto &benchmark : benchmarks) {
+        if (!setting.wants(benchmark.name))
+            continue;
+        const uint64_t start = now_ns();
+        benchmark.run(Bench{ setting, limits, report });
+        fprintf(stderr, "%s: %.0f s\n", benchmark.name, (double)(now_ns() - start) / 1e9);
+    }
     report.print_figures();
     printf("\n| | |\n|---|---|\n");
     print_load("after");

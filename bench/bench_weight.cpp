@@ -56,14 +56,14 @@ static void weights_of(const Bench &bench, Kind row_kind, uint64_t rows, double 
     options.rows = rows;
     for (size_t i = 0; i < kinds.size(); i++) {
         const std::string folder = bench.setting.make_folder("memory-" + kinds[i]->name);
-        fresh[i].add(weigh(*kinds[i], options, folder, "fill"));
-        if (kinds[i]->persistent) {
+        const double loaded = weigh(*kinds[i], options, folder, "fill");
+        const bool ours = kinds[i]->rank == 0, in_memory = !kinds[i]->persistent;
+        if (ours || in_memory)
+            fresh[i].add(loaded);
+        if (ours || in_memory)
+            reopened[i].add(in_memory ? loaded : weigh(*kinds[i], options, folder, "open"));
+        if (!in_memory)
             files[i].add(data_bytes(folder) / (double)rows);
-            if (kinds[i]->rank == 0)
-                reopened[i].add(weigh(*kinds[i], options, folder, "open"));
-        } else {
-            reopened[i].add(fresh[i].median());
-        }
         remove_folder(folder);
     }
     const std::string name = std::string(options.shape.name) + ", " + count_text(rows);

@@ -15,7 +15,7 @@ struct Setting {
     std::vector<uint64_t> rows; /* instead of the sizes of a benchmark */
     std::string folder; /* made for this run, removed at the end */
     std::string csv; /* empty: none */
-    double seconds = 0.25; /* of one run of a benchmark that goes on for a time */
+    double seconds = 0.1; /* of one run of a benchmark that goes on for a time */
     unsigned runs = 5;
     uint64_t seed = 1;
     uint64_t limit_bytes = 1ull << 30; /* largest memory for the limits of the machine */
