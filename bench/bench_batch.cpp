@@ -15,7 +15,7 @@ void bench_batch(const Bench &bench)
     const Setting &setting = bench.setting;
     const std::vector<std::string> peers = { "absl", "absl, huge pages", "LMDB", "LMDB, sorted", "RocksDB" };
     const auto sizes =
-        setting.sizes(setting.full ? std::vector<uint64_t>{ 10 * M, 48 * M } : std::vector<uint64_t>{ 5 * M });
+        setting.sizes(setting.full ? std::vector<uint64_t>{ 10 * M, 48 * M } : std::vector<uint64_t>{ 2 * M });
 
     bench.report.begin(
         "batch", "3. Lookup by size of batches",

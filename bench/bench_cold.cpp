@@ -90,6 +90,7 @@ void bench_cold(const Bench &bench)
         "int64→int64, one thread, batches of 1024. The pages of all files stay in the kernel's cache, for every "
         "engine; a budget is that of the engine's own cache. Hot keys are a twentieth of all: they fit.");
     nothing_cached(bench, options);
+    options.rows = bench.setting.size(bench.setting.full ? 5 * M : M);
     partly_cached(bench, options);
 }
 

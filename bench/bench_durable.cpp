@@ -9,7 +9,8 @@ namespace bench
 
 constexpr uint64_t M = 1000000;
 constexpr size_t MOST_ROWS = 400000, MOST_BATCHES = 20000; /* of a thread and run */
-static const std::vector<std::string> PEERS = { "LMDB", "RocksDB", "LevelDB", "WiredTiger", "SQLite", "Tkrzw" };
+static const std::vector<std::string> FEW = { "LMDB", "RocksDB" };
+static const std::vector<std::string> ALL = { "LMDB", "RocksDB", "LevelDB", "WiredTiger", "SQLite", "Tkrzw" };
 
 namespace
 {
@@ -114,7 +115,8 @@ void bench_durable(const Bench &bench)
             "LevelDB sync, WiredTiger log with fsync, SQLite WAL FULL, Tkrzw hard synchronization. Flushes and "
             "compactions that go on after a run are waited for outside of it. The limit is one sync of the bytes, "
             "shared by both threads, and 20 ns a row.");
-    auto engines = load_all(bench.setting, pick(bench.setting, PEERS, options.rows), options, "durable");
+    auto engines = load_all(bench.setting, pick(bench.setting, bench.setting.wants_all() ? ALL : FEW, options.rows),
+                            options, "durable");
     std::vector<Side> all;
     for (auto &engine : engines)
         all.push_back(Side{ &engine, options.rows, Latencies() });

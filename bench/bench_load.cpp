@@ -11,8 +11,9 @@ constexpr size_t BLOCK = 100000; /* rows made at once, and the largest batch */
 constexpr double STORED = 24 + 34; /* bytes that htstore writes for an int64→int64 row: journal and data file */
 constexpr double LEAST_INSERT = 20; /* ns a row in memory */
 static const std::vector<std::string> FEW = { "LMDB", "RocksDB" };
-static const std::vector<std::string> ALL = { "LMDB",   "RocksDB",       "LevelDB", "WiredTiger",
-                                              "SQLite", "Kyoto Cabinet", "Tkrzw" };
+static const std::vector<std::string> ALL = { "LMDB",          "LMDB, WRITEMAP", "RocksDB",
+                                              "RocksDB, zstd", "LevelDB",        "WiredTiger",
+                                              "SQLite",        "Kyoto Cabinet",  "Tkrzw" };
 
 namespace
 {

@@ -8,9 +8,16 @@ namespace bench
 
 constexpr size_t BATCH = 1024;
 constexpr uint64_t M = 1000000;
-static const std::vector<std::string> PEERS = {
+static const std::vector<std::string> FEW = { "absl", "absl, huge pages", "LMDB" };
+static const std::vector<std::string> ALL = {
     "absl", "absl, huge pages", "std::unordered_map", "libcuckoo", "LMDB", "Kyoto Cabinet", "Tkrzw"
 };
+
+/* All peers, but in the short version a few for tables that take long to load. */
+static const std::vector<std::string> &peers_of(const Setting &setting, Kind kind, uint64_t rows)
+{
+    return setting.wants_all() || (kind == Kind::int_int && rows <= M) ? ALL : FEW;
+}
 
 static Case measure(const Bench &bench, std::vector<Loaded> &engines, const Shape &shape, uint64_t rows, double absent)
 {
@@ -33,6 +40,8 @@ static void figures_of(const Bench &bench, const Case &hit, const Case &miss, co
         return;
     bench.report.figure(what + "absent, against the better absl", true, 1.2, miss.ratio(ABSL), "×");
     bench.report.figure(what + "against mdb_get", true, 35, hit.ratio({ "LMDB" }), "×");
+    if (rows < 48 * M)
+        return;
     const double ring = bench.limits.ring.back().second, ours = hit.results[0].series.median();
     bench.report.figure(what + "part of the bare prefetch ring", true, 75, ours > 0 ? 100 * ring / ours : 0, "%");
 }
@@ -43,7 +52,8 @@ static void lookups_of(const Bench &bench, Kind kind, uint64_t rows, bool with_f
 
     options.shape = shape_of(kind);
     options.rows = rows;
-    auto engines = load_all(bench.setting, pick(bench.setting, PEERS, rows), options, "lookup");
+    auto engines =
+        load_all(bench.setting, pick(bench.setting, peers_of(bench.setting, kind, rows), rows), options, "lookup");
     const Case hit = measure(bench, engines, options.shape, rows, 0);
     const Case miss = measure(bench, engines, options.shape, rows, 1);
     if (with_figures)
@@ -53,15 +63,12 @@ static void lookups_of(const Bench &bench, Kind kind, uint64_t rows, bool with_f
 void bench_lookup(const Bench &bench)
 {
     const Setting &setting = bench.setting;
-    auto sizes = setting.sizes({ 65536, M, 5 * M, 10 * M });
-
-    if (setting.full && setting.rows.empty())
-        sizes.push_back(48 * M);
+    const std::vector<uint64_t> few = { 65536, M, 10 * M }, all = { 65536, M, 5 * M, 10 * M, 48 * M };
     bench.report.begin(
         "lookup", "1. Lookup, hot, batches of 1024",
         "One thread. Keys in random order, other ones in each run; values copied to the caller and summed. "
         "Maps have room for all rows from the start; LMDB has one read transaction a batch.");
-    for (const uint64_t rows : sizes)
+    for (const uint64_t rows : setting.sizes(setting.full ? all : few))
         lookups_of(bench, Kind::int_int, rows, rows >= 10 * M || !setting.rows.empty());
     lookups_of(bench, Kind::string_int, setting.size(5 * M), true);
     lookups_of(bench, Kind::int_floats, setting.size(2 * M), true);
@@ -104,11 +111,13 @@ void bench_single(const Bench &bench)
 {
     bench.report.begin("single", "1b. Lookup, hot, one key a call",
                        "int64→int64, all present. The limit of the chain is one dependent load.");
-    for (const uint64_t rows : bench.setting.sizes({ M, 10 * M })) {
+    for (const uint64_t rows : bench.setting.sizes(bench.setting.full ? std::vector<uint64_t>{ M, 10 * M, 48 * M }
+                                                                      : std::vector<uint64_t>{ 10 * M })) {
         EngineOptions options;
         options.shape = shape_of(Kind::int_int);
         options.rows = rows;
-        auto engines = load_all(bench.setting, pick(bench.setting, PEERS, rows), options, "single");
+        auto engines = load_all(bench.setting, pick(bench.setting, peers_of(bench.setting, Kind::int_int, rows), rows),
+                                options, "single");
         for (const bool chain : { true, false }) {
             const double ratio = single(bench, engines, options.shape, rows, chain).ratio(ABSL);
             bench.report.figure("one key a call, " + count_text(rows) + (chain ? ", chain" : ", independent") +

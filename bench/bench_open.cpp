@@ -113,7 +113,8 @@ static double recover(const Bench &bench, const EngineKind &kind, EngineOptions 
 
 static void after_kill(const Bench &bench, const EngineOptions &options)
 {
-    const auto kinds = pick(bench.setting, { "LMDB", "RocksDB", "LevelDB", "WiredTiger", "SQLite" }, options.rows);
+    const std::vector<std::string> few = { "RocksDB" }, all = { "LMDB", "RocksDB", "LevelDB", "WiredTiger", "SQLite" };
+    const auto kinds = pick(bench.setting, bench.setting.wants_all() ? all : few, options.rows);
     std::vector<Run> runs;
     Case c;
 
@@ -134,7 +135,7 @@ void bench_open(const Bench &bench)
 {
     const Setting &setting = bench.setting;
     const auto sizes =
-        setting.sizes(setting.full ? std::vector<uint64_t>{ M, 10 * M, 48 * M } : std::vector<uint64_t>{ M, 10 * M });
+        setting.sizes(setting.full ? std::vector<uint64_t>{ M, 10 * M, 48 * M } : std::vector<uint64_t>{ 10 * M });
     EngineOptions options;
 
     options.shape = shape_of(Kind::int_int);

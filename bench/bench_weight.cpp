@@ -3,6 +3,7 @@
 #include "child.hpp"
 
 #include <cstdlib>
+#include <cstring>
 #include <filesystem>
 #include <unistd.h>
 
@@ -97,19 +98,38 @@ static fs::path beside(const char *name)
     return (folder.filename() == ".libs" ? folder.parent_path() : folder) / name;
 }
 
+/* The figures that bench_checkpoint tells of. */
+static void take_figures(const Bench &bench, const char *line)
+{
+    double fast, small;
+
+    if (sscanf(line, " => checkpoint: %lf x as fast (wanted %*d), %lf x smaller", &fast, &small) == 2) {
+        bench.report.figure("checkpoint, as fast as mdb_copy -c \\| zstd -1 -T2", true, 3, fast, "×");
+        bench.report.figure("checkpoint, smaller than that", true, 2.5, small, "×");
+    } else if (sscanf(line, " => restore: %lf", &fast) == 1) {
+        const bool loop = strstr(line, "MDB_APPEND"), load = strstr(line, "mdb_load");
+        bench.report.figure("restore against a loop of MDB_APPEND", true, 1, loop ? fast : 0, "×");
+        bench.report.figure("restore against mdb_load", true, 10, load ? fast : 0, "×");
+    }
+}
+
 static void run_beside(const Bench &bench, const char *name, const std::string &arguments)
 {
     const fs::path program = beside(name);
+    char line[512];
 
     if (access(program.c_str(), X_OK) < 0) {
         bench.report.say("\n%s is not built: `make bench` builds it.\n", name);
         return;
     }
     bench.report.say("\n```\n");
-    const int status = system(("'" + program.string() + "' " + arguments).c_str());
-    bench.report.say("```\n");
-    if (status != 0)
-        bench.report.say("%s failed\n", name);
+    FILE *output = popen(("'" + program.string() + "' " + arguments).c_str(), "r");
+    while (output && fgets(line, sizeof line, output)) {
+        bench.report.say("%s", line);
+        take_figures(bench, line);
+    }
+    const bool done = output && pclose(output) == 0;
+    bench.report.say("```\n%s", done ? "" : "\nIt failed.\n");
 }
 
 void bench_checkpoint(const Bench &bench)

@@ -74,7 +74,7 @@ static double time_workload(Loaded &engine, const Asked &asked, size_t batch, do
 static void measure(const Bench &bench, std::vector<Loaded> &engines, const Zipf &zipf, const Workload &workload,
                     size_t batch)
 {
-    const double seconds = bench.setting.seconds * (bench.setting.full ? 48 : 4);
+    const double seconds = bench.setting.seconds * (bench.setting.full ? 48 : 2);
     std::vector<Latencies> latencies(engines.size());
     std::vector<Run> runs;
     Asked asked;

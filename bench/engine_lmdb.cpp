@@ -125,12 +125,19 @@ class SortedSession : public LmdbSession
     std::vector<uint32_t> order;
 };
 
+enum class Way {
+    plain,
+    sorted, /* SortedSession */
+    write_map /* pages are changed in the map */
+};
+
 class LmdbEngine : public Engine
 {
   public:
-    LmdbEngine(const EngineOptions &options, bool s) : shape(options.shape), sorted(s)
+    LmdbEngine(const EngineOptions &options, Way w) : shape(options.shape), way(w)
     {
-        const unsigned flags = MDB_NORDAHEAD | MDB_NOTLS | (options.sync == Sync::each ? 0 : MDB_NOSYNC);
+        const unsigned flags = MDB_NORDAHEAD | MDB_NOTLS | (options.sync == Sync::each ? 0 : MDB_NOSYNC) |
+                               (way == Way::write_map ? MDB_WRITEMAP : 0);
         MDB_txn *txn;
 
         check(mdb_env_create(&env));
@@ -148,7 +155,7 @@ class LmdbEngine : public Engine
 
     std::unique_ptr<Session> session() override
     {
-        if (sorted)
+        if (way == Way::sorted)
             return std::make_unique<SortedSession>(shape, env, dbi);
         return std::make_unique<LmdbSession>(shape, env, dbi);
     }
@@ -160,23 +167,29 @@ class LmdbEngine : public Engine
 
   private:
     Shape shape;
-    bool sorted;
+    Way way;
     MDB_env *env = nullptr;
     MDB_dbi dbi = 0;
 };
 
 std::unique_ptr<Engine> open_lmdb(const EngineOptions &options)
 {
-    return std::make_unique<LmdbEngine>(options, false);
+    return std::make_unique<LmdbEngine>(options, Way::plain);
 }
 
 std::unique_ptr<Engine> open_sorted(const EngineOptions &options)
 {
-    return std::make_unique<LmdbEngine>(options, true);
+    return std::make_unique<LmdbEngine>(options, Way::sorted);
+}
+
+std::unique_ptr<Engine> open_write_map(const EngineOptions &options)
+{
+    return std::make_unique<LmdbEngine>(options, Way::write_map);
 }
 
 const std::string LIBRARY = MDB_VERSION_STRING;
 const Registration plain({ "LMDB", 10, true, true, Order::numbers, 0, LIBRARY, open_lmdb });
+const Registration write_map({ "LMDB, WRITEMAP", 11, true, true, Order::numbers, 0, LIBRARY, open_write_map });
 const Registration by_cursor({ "LMDB, sorted", 11, true, true, Order::numbers, 0, LIBRARY, open_sorted });
 
 } // namespace

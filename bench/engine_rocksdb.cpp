@@ -1,4 +1,4 @@
-/* engine_rocksdb: RocksDB. Block cache for all rows or the budget, bloom filters of 10 bits, MultiGet, WriteBatch; no compression. */
+/* engine_rocksdb: RocksDB. Block cache for all rows or the budget, bloom filters of 10 bits, MultiGet, WriteBatch. */
 #include "engine.hpp"
 #include "measure.hpp"
 
@@ -80,7 +80,7 @@ class RocksSession : public Session
 class RocksEngine : public Engine
 {
   public:
-    explicit RocksEngine(const EngineOptions &options) : shape(options.shape)
+    RocksEngine(const EngineOptions &options, rocksdb::CompressionType compression) : shape(options.shape)
     {
         rocksdb::BlockBasedTableOptions table;
         rocksdb::Options open;
@@ -90,7 +90,7 @@ class RocksEngine : public Engine
         table.filter_policy.reset(rocksdb::NewBloomFilterPolicy(10));
         open.table_factory.reset(rocksdb::NewBlockBasedTableFactory(table));
         open.create_if_missing = true;
-        open.compression = rocksdb::kNoCompression;
+        open.compression = compression;
         open.write_buffer_size = (size_t)64 << 20;
         open.max_write_buffer_number = 4;
         open.max_background_jobs = 2;
@@ -131,13 +131,18 @@ class RocksEngine : public Engine
 
 std::unique_ptr<Engine> open_rocksdb(const EngineOptions &options)
 {
-    return std::make_unique<RocksEngine>(options);
+    return std::make_unique<RocksEngine>(options, rocksdb::kNoCompression);
 }
 
-const Registration registration({ "RocksDB", 12, true, true, Order::bytes, 0,
-                                  "RocksDB " + std::to_string(ROCKSDB_MAJOR) + "." + std::to_string(ROCKSDB_MINOR) +
-                                      "." + std::to_string(ROCKSDB_PATCH),
-                                  open_rocksdb });
+std::unique_ptr<Engine> open_zstd(const EngineOptions &options)
+{
+    return std::make_unique<RocksEngine>(options, rocksdb::kZSTD);
+}
+
+const std::string LIBRARY = "RocksDB " + std::to_string(ROCKSDB_MAJOR) + "." + std::to_string(ROCKSDB_MINOR) + "." +
+                            std::to_string(ROCKSDB_PATCH);
+const Registration plain({ "RocksDB", 12, true, true, Order::bytes, 0, LIBRARY, open_rocksdb });
+const Registration zstd({ "RocksDB, zstd", 12, true, true, Order::bytes, 6000000, LIBRARY, open_zstd });
 
 } // namespace
 } // namespace bench

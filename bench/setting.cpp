@@ -25,7 +25,7 @@ static const char USAGE[] =
     "             [--dir=FOLDER] [--csv=FILE] [--seed=N] [--limit-bytes=N] [--fresh] [--list]\n"
     "\n"
     "  --only=NAME,...     these benchmarks; --list names them\n"
-    "  --engines=NAME,...  these peers\n"
+    "  --engines=NAME,...  these peers; without it the short version leaves out some that take long\n"
     "  --rows=N,...        sizes of tables; a benchmark of one size takes the first\n"
     "  --runs=N            measured runs of each engine, in turns, default 5\n"
     "  --seconds=S         of one run of a benchmark that goes on for a time, default 0.1\n"
@@ -72,6 +72,11 @@ uint64_t Setting::size(uint64_t usual) const
 bool Setting::wants(const std::string &benchmark) const
 {
     return only.empty() || std::find(only.begin(), only.end(), benchmark) != only.end();
+}
+
+bool Setting::wants_all() const
+{
+    return full || !engines.empty();
 }
 
 bool Setting::wants_engine(const std::string &name) const

@@ -27,6 +27,8 @@ struct Setting {
     /* `usual`, or the first of --rows. */
     uint64_t size(uint64_t usual) const;
     bool wants(const std::string &benchmark) const;
+    /* Every peer, also those that take long: in the full version, or named. */
+    bool wants_all() const;
     bool wants_engine(const std::string &name) const;
     /* An empty folder inside the folder of this run. */
     std::string make_folder(const std::string &name) const;
