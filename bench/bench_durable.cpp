@@ -48,12 +48,14 @@ static double time_inserts(Side &side, const Shape &shape, size_t batch, unsigne
         block.make(shape, sequence(side.next, batches * batch));
         side.next += batches * batch;
     }
+    std::vector<std::unique_ptr<Session>> sessions;
+    for (unsigned t = 0; t < threads; t++)
+        sessions.push_back(side.loaded->engine->session());
     const auto work = [&](unsigned t) {
-        const auto session = side.loaded->engine->session();
         const uint64_t start = now_ns();
         uint64_t before = start;
         while (done[t] < batches && (double)(before - start) < seconds * 1e9) {
-            session->put(rows[t].span().sub(done[t]++ * batch, batch));
+            sessions[t]->put(rows[t].span().sub(done[t]++ * batch, batch));
             const uint64_t now = now_ns();
             latencies[t].add(now - before);
             before = now;
