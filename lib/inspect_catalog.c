@@ -100,6 +100,17 @@ static struct hti_inspect_object *object_of(struct hti_inspect *check, uint64_t 
     return &object[at];
 }
 
+/* Only a page that took the place of another one makes an object known twice: the first description counts. */
+static int note_twin(struct collection *c, const struct hti_inspect_object *object)
+{
+    char label[HTI_INSPECT_LABEL_SIZE];
+
+    c->check->is_whole = false;
+    hti_inspect_tell(c->check, CATALOG, HTI_INSPECT_NONE, "%s: another one of its number was there before",
+                     hti_inspect_label(object, label));
+    return 0;
+}
+
 /* A record that did not decode is a finding; other failures end the check. */
 static int judge_record(struct collection *c, int rc, const struct htstore_error *reason)
 {
@@ -131,6 +142,8 @@ static int take_object(struct collection *c, uint64_t id, struct hti_kv_bytes va
 
     if (!object)
         return no_memory(c->error);
+    if (object->has_record)
+        return note_twin(c, object);
     rc = hti_catalog_decode_object(id, value, &record, &reason);
     if (rc != 0)
         return judge_record(c, rc, &reason);
