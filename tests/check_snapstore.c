@@ -70,6 +70,7 @@ static const char *snapshot_of_everything(void)
     make_everything();
     const char *path = api_path("snap");
     OK(htstore_checkpoint_write(root_names(), path, &all, &api.error));
+    ZSTD_ACCEPTS(path);
     checkpoint_close_all();
     objects_close();
     api_close_store();
@@ -100,6 +101,7 @@ static const char *snapshot_again(const char *store, const char *name)
     open_at(store);
     const char *path = api_path(name);
     OK(htstore_checkpoint_write(root_names(), path, &all, &api.error));
+    ZSTD_ACCEPTS(path);
     checkpoint_close_all();
     objects_close();
     api_close_store();

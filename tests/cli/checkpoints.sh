@@ -40,6 +40,7 @@ expect 0 info S/checkpoints/ckpt-3
 ! grep -q other out || fail '--root saves more than it reaches'
 expect 0 checkpoint save S --root=words
 expect 3 checkpoint save S --root=nothing
+zstd_accepts S/checkpoints/ckpt-*[0-9]
 expect 0 checkpoint ls S
 test "$(cut -f 1 out | tr '\n' ' ')" = '1 2 3 4 ' || fail "ls: $(cat out)"
 grep -q 'T..:..:..Z' out || fail 'ls: no instant'
@@ -123,6 +124,7 @@ expect 0 checkpoint diff S 1 S --folder=away --prefix=words --exit-code
 expect 2 checkpoint save S --prefix=a/b
 
 # ---- restored
+zstd_accepts away/words-1 S/checkpoints/ckpt-9[01]
 expect 0 restore away/words-1 R
 expect 0 export R words
 printf 'a\t10\nc\t3\nd\t4\n' >want
