@@ -2089,6 +2089,8 @@ struct htstore_snapshot_object {
         digest[2]; /**< of its rows: low and high half; equal contents have equal digests, in all stores and files */
     uint32_t has_contents; /**< 0: only its description was saved */
     uint32_t reserved; /**< 0 */
+    const char *entries[2]; /**< names of its contents, as TensorFlow gives them: "m/v/.ATTRIBUTES/VARIABLE_VALUE"; of a
+                               table "m/t/.ATTRIBUTES/table-keys", then "…/table-values"; NULL: none */
 };
 
 /** What a snapshot says of itself. Fields are only ever appended. */

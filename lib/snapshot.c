@@ -160,6 +160,39 @@ static int copy_path(const struct hti_snap_graph *graph, uint32_t node, struct h
     return rc;
 }
 
+/* The path of a node as files write it, and what TensorFlow puts behind it. */
+static int name_entry(const struct hti_snap_graph *graph, uint32_t node, const char *what, struct htstore_arena *arena,
+                      const char **name)
+{
+    struct hti_buf buf;
+    int rc;
+
+    hti_buf_init(&buf);
+    rc = hti_snap_graph_file_path(graph, node, &buf);
+    rc = rc ? rc : hti_buf_append(&buf, "/.ATTRIBUTES/", 13);
+    rc = rc ? rc : hti_buf_append(&buf, what, strlen(what));
+    if (rc == 0) {
+        *name = arena_text(arena, buf.data, buf.size);
+        rc = *name ? 0 : HTSTORE_ENOMEM;
+    }
+    hti_buf_release(&buf);
+    return rc;
+}
+
+static int name_entries(const struct hti_snap_graph *graph, uint32_t node, struct htstore_arena *arena,
+                        const char *names[2])
+{
+    const struct hti_snap_node *n = &graph->nodes[node];
+    int rc;
+
+    if (!(n->flags & HTI_SNAP_HAS_CONTENTS))
+        return 0;
+    if (n->kind == HTI_SNAP_VARIABLE)
+        return name_entry(graph, node, "VARIABLE_VALUE", arena, &names[0]);
+    rc = name_entry(graph, node, "table-keys", arena, &names[0]);
+    return rc ? rc : name_entry(graph, node, "table-values", arena, &names[1]);
+}
+
 static void describe_node(const struct hti_snap_node *node, uint32_t number, struct htstore_object *object)
 {
     const bool root = node->kind == HTI_SNAP_ROOT;
@@ -188,6 +221,7 @@ static int describe(const struct hti_snapread *reader, uint32_t number, struct h
     const struct hti_snap_graph *graph = hti_snapread_graph(reader);
     const struct hti_snap_node *node = &graph->nodes[number];
     uint64_t first, n;
+    int rc;
 
     memset(out, 0, sizeof *out);
     describe_node(node, number, &out->object);
@@ -203,7 +237,8 @@ static int describe(const struct hti_snapread *reader, uint32_t number, struct h
     out->digest[0] = node->digest.low;
     out->digest[1] = node->digest.high;
     out->has_contents = (node->flags & HTI_SNAP_HAS_CONTENTS) != 0;
-    return copy_path(graph, number, arena, &out->path);
+    rc = name_entries(graph, number, arena, out->entries);
+    return rc ? rc : copy_path(graph, number, arena, &out->path);
 }
 
 static int describe_all(struct hti_snapread *reader, struct htstore_arena *arena, struct htstore_snapshot_info *info,

@@ -333,6 +333,28 @@ START_TEST(info_tells_what_there_is)
 }
 END_TEST
 
+START_TEST(contents_have_the_names_that_tensorflow_gives_them)
+{
+    struct htstore_mapping *m = new_mapping("m", 0);
+    PUT(m, "x.y/z", m);
+    PUT(m, "a.b/c", words_table(NULL, 0));
+    PUT(m, "no", words_table(NULL, HTSTORE_NO_CHECKPOINT));
+    PUT(m, "v", new_variable(NULL, HTSTORE_WEIGHT, 0, "7"));
+    const struct htstore_snapshot_info info = info_of(save(root_names()));
+    static const char *const expected[][2] = { { NULL, NULL },
+                                               { NULL, NULL },
+                                               { "save_counter/.ATTRIBUTES/VARIABLE_VALUE", NULL },
+                                               { "m/a..b.Sc/.ATTRIBUTES/table-keys",
+                                                 "m/a..b.Sc/.ATTRIBUTES/table-values" },
+                                               { NULL, NULL },
+                                               { "m/v/.ATTRIBUTES/VARIABLE_VALUE", NULL } };
+    ck_assert_uint_eq(info.n_objects, 6);
+    for (uint64_t i = 0; i < info.n_objects; i++)
+        for (int k = 0; k < 2; k++)
+            ck_assert_pstr_eq(info.objects[i].entries[k], expected[i][k]);
+}
+END_TEST
+
 START_TEST(info_refuses_what_is_no_snapshot)
 {
     struct htstore_snapshot_info info = { .size = sizeof info }, none = { .size = 0 };
@@ -605,6 +627,7 @@ int main(void)
     tcase_add_test(tests, wrong_arguments_make_nothing);
     tcase_add_loop_test(tests, a_callback_stops_it_and_nothing_is_left, 0, 2);
     tcase_add_test(tests, info_tells_what_there_is);
+    tcase_add_test(tests, contents_have_the_names_that_tensorflow_gives_them);
     tcase_add_test(tests, info_refuses_what_is_no_snapshot);
     tcase_add_loop_test(tests, salvage_returns_the_rows_of_intact_blocks, 0, 2);
     tcase_add_test(tests, lost_elements_of_variables_are_zeros_and_empty);

@@ -91,6 +91,7 @@ prints 'rows     50001'
 prints 'objects  3'
 expect 0 info s.snap --json
 grep -q '"rows":50001' out || fail 'info --json'
+grep -qF '"entries":["words/.ATTRIBUTES/table-keys","words/.ATTRIBUTES/table-values"]' out || fail 'info --json: entries'
 expect 7 info rows.txt
 expect 7 restore rows.txt X
 test ! -e X || fail 'a store is left of what is no snapshot'
