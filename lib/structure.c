@@ -196,21 +196,13 @@ static int no_memory(struct htstore_error *error)
     return hti_fail(error, HTSTORE_ENOMEM, "no memory for the change");
 }
 
-static uint64_t next_index(const struct hti_change *change, size_t i)
-{
-    const struct hti_core *mapping = change->additions[i].mapping;
-
-    for (size_t before = i; before > 0; before--)
-        if (change->additions[before - 1].mapping == mapping)
-            return change->additions[before - 1].index + 1;
-    return mapping->members.n;
-}
-
 static int prepare_additions(struct hti_change *change, struct htstore_error *error)
 {
+    for (size_t i = 0; i < change->n_additions; i++)
+        change->additions[i].mapping->n_coming = 0;
     for (size_t i = 0; i < change->n_additions; i++) {
         struct hti_addition *a = &change->additions[i];
-        a->index = next_index(change, i);
+        a->index = a->mapping->members.n + a->mapping->n_coming++;
         a->copy = hti_mem_alloc(a->name_size + 1);
         if (!a->copy)
             return no_memory(error);
@@ -230,7 +222,7 @@ static int reserve_members(struct htstore *store, const struct hti_change *chang
         return 0;
     hti_section_close(&store->section);
     for (size_t i = 0; rc == 0 && i < change->n_additions; i++)
-        rc = hti_members_reserve(&change->additions[i].mapping->members, change->n_additions);
+        rc = hti_members_reserve(&change->additions[i].mapping->members, change->additions[i].mapping->n_coming);
     hti_section_open(&store->section);
     return rc ? no_memory(error) : 0;
 }

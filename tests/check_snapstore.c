@@ -5,12 +5,14 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "cache.h"
 #include "object.h"
 #include "snapread.h"
+#include "snapwrite.h"
 
 /* ---- a store with something of everything ---- */
 
@@ -296,6 +298,75 @@ START_TEST(a_callback_stops_it_and_nothing_is_left)
         calls++;
     }
     ck_assert_int_gt(calls, 8); /* each block, and then the verification */
+}
+END_TEST
+
+/* ---- many objects ---- */
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define HAS_SHADOW 1 /* of terabytes: the address space cannot be limited */
+#else
+#define HAS_SHADOW 0
+#endif
+#define N_MAPPINGS 20000u
+#define ROOM ((rlim_t)512 << 20) /* beside the map: 10 KiB a mapping and more */
+
+/* A mapping of so many mappings, each of which holds the first one. */
+static const char *snapshot_of_mappings(void)
+{
+    const struct hti_snap_node root = { .kind = HTI_SNAP_ROOT }, mapping = { .kind = HTI_SNAP_MAPPING };
+    const char *path = api_path("many");
+    const int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    struct hti_snapwrite *writer;
+    struct hti_snap_graph graph;
+    char name[16];
+    uint32_t number;
+    hti_snap_graph_init(&graph);
+    OK(hti_snap_graph_add_node(&graph, &root, &number));
+    for (uint32_t i = 0; i <= N_MAPPINGS; i++)
+        OK(hti_snap_graph_add_node(&graph, &mapping, &number));
+    OK(hti_snap_graph_add_edge(&graph, 0, "m", 1, 1));
+    for (uint32_t i = 0; i < N_MAPPINGS; i++) {
+        (void)snprintf(name, sizeof name, "%u", i);
+        OK(hti_snap_graph_add_edge(&graph, 1, name, strlen(name), i + 2));
+    }
+    for (uint32_t i = 0; i < N_MAPPINGS; i++)
+        OK(hti_snap_graph_add_edge(&graph, i + 2, "up", 2, 1));
+    OK(hti_snapwrite_begin(fd, path, &graph, 1, 0, &writer, &api.error));
+    OK(hti_snapwrite_end(writer, &api.error));
+    hti_snapwrite_free(writer);
+    hti_snap_graph_release(&graph);
+    close(fd);
+    ZSTD_ACCEPTS(path);
+    return path;
+}
+
+static void limit_space(rlim_t room)
+{
+    unsigned long long pages = 0;
+    struct rlimit limit;
+    FILE *file = fopen("/proc/self/statm", "r");
+    if (HAS_SHADOW || !file)
+        return;
+    ck_assert_int_eq(fscanf(file, "%llu", &pages), 1);
+    ck_assert_int_eq(fclose(file), 0);
+    ck_assert_int_eq(getrlimit(RLIMIT_AS, &limit), 0);
+    limit.rlim_cur = room ? pages * (rlim_t)sysconf(_SC_PAGESIZE) + api.options.map_size + room : limit.rlim_max;
+    ck_assert_int_eq(setrlimit(RLIMIT_AS, &limit), 0);
+}
+
+START_TEST(mappings_take_room_for_their_own_entries_only)
+{
+    const char *path = snapshot_of_mappings();
+    limit_space(ROOM);
+    const int rc = make_store(path, api_path("target"), 0);
+    limit_space(0);
+    ck_assert_msg(rc == 0, "%d: %s", rc, api.error.message);
+    ck_assert_uint_eq(last.n_objects, N_MAPPINGS + 1);
+    open_at(api_path("target"));
+    struct htstore_mapping *m = get_mapping("m");
+    ck_assert_uint_eq(htstore_mapping_size(m), N_MAPPINGS);
+    ck_assert_uint_ne(id_under(m, "0"), id_under(m, "19999"));
 }
 END_TEST
 
@@ -626,6 +697,7 @@ int main(void)
     tcase_add_test(tests, the_new_store_counts_on);
     tcase_add_test(tests, wrong_arguments_make_nothing);
     tcase_add_loop_test(tests, a_callback_stops_it_and_nothing_is_left, 0, 2);
+    tcase_add_test(tests, mappings_take_room_for_their_own_entries_only);
     tcase_add_test(tests, info_tells_what_there_is);
     tcase_add_test(tests, contents_have_the_names_that_tensorflow_gives_them);
     tcase_add_test(tests, info_refuses_what_is_no_snapshot);
