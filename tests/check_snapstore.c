@@ -311,34 +311,57 @@ END_TEST
 #define N_MAPPINGS 20000u
 #define ROOM ((rlim_t)512 << 20) /* beside the map: 10 KiB a mapping and more */
 
-/* A mapping of so many mappings, each of which holds the first one. */
-static const char *snapshot_of_mappings(void)
+/* A root, one mapping in it, and so many others that nothing holds. */
+static void begin_graph(struct hti_snap_graph *graph)
 {
     const struct hti_snap_node root = { .kind = HTI_SNAP_ROOT }, mapping = { .kind = HTI_SNAP_MAPPING };
+    uint32_t number;
+    hti_snap_graph_init(graph);
+    OK(hti_snap_graph_add_node(graph, &root, &number));
+    for (uint32_t i = 0; i <= N_MAPPINGS; i++)
+        OK(hti_snap_graph_add_node(graph, &mapping, &number));
+    OK(hti_snap_graph_add_edge(graph, 0, "m", 1, 1));
+}
+
+static const char *write_graph(struct hti_snap_graph *graph)
+{
     const char *path = api_path("many");
     const int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     struct hti_snapwrite *writer;
+    OK(hti_snapwrite_begin(fd, path, graph, 1, 0, &writer, &api.error));
+    OK(hti_snapwrite_end(writer, &api.error));
+    hti_snapwrite_free(writer);
+    hti_snap_graph_release(graph);
+    close(fd);
+    ZSTD_ACCEPTS(path);
+    return path;
+}
+
+/* A mapping of so many mappings, each of which holds the first one. */
+static const char *snapshot_of_mappings(void)
+{
     struct hti_snap_graph graph;
     char name[16];
-    uint32_t number;
-    hti_snap_graph_init(&graph);
-    OK(hti_snap_graph_add_node(&graph, &root, &number));
-    for (uint32_t i = 0; i <= N_MAPPINGS; i++)
-        OK(hti_snap_graph_add_node(&graph, &mapping, &number));
-    OK(hti_snap_graph_add_edge(&graph, 0, "m", 1, 1));
+    begin_graph(&graph);
     for (uint32_t i = 0; i < N_MAPPINGS; i++) {
         (void)snprintf(name, sizeof name, "%u", i);
         OK(hti_snap_graph_add_edge(&graph, 1, name, strlen(name), i + 2));
     }
     for (uint32_t i = 0; i < N_MAPPINGS; i++)
         OK(hti_snap_graph_add_edge(&graph, i + 2, "up", 2, 1));
-    OK(hti_snapwrite_begin(fd, path, &graph, 1, 0, &writer, &api.error));
-    OK(hti_snapwrite_end(writer, &api.error));
-    hti_snapwrite_free(writer);
-    hti_snap_graph_release(&graph);
-    close(fd);
-    ZSTD_ACCEPTS(path);
-    return path;
+    return write_graph(&graph);
+}
+
+/* Each holds the next one, under a long name. */
+static const char *snapshot_of_a_chain(void)
+{
+    struct hti_snap_graph graph;
+    char name[101];
+    memset(name, 'n', sizeof name);
+    begin_graph(&graph);
+    for (uint32_t i = 0; i < N_MAPPINGS; i++)
+        OK(hti_snap_graph_add_edge(&graph, i + 1, name, sizeof name, i + 2));
+    return write_graph(&graph);
 }
 
 static void limit_space(rlim_t room)
@@ -367,6 +390,21 @@ START_TEST(mappings_take_room_for_their_own_entries_only)
     struct htstore_mapping *m = get_mapping("m");
     ck_assert_uint_eq(htstore_mapping_size(m), N_MAPPINGS);
     ck_assert_uint_ne(id_under(m, "0"), id_under(m, "19999"));
+}
+END_TEST
+
+START_TEST(paths_of_a_deep_graph_are_shortened)
+{
+    struct htstore_snapshot_info info = { .size = sizeof info };
+    const char *path = snapshot_of_a_chain();
+    limit_space(ROOM);
+    const int rc = htstore_snapshot_info(path, api.arena, &info, &api.error);
+    limit_space(0);
+    ck_assert_msg(rc == 0, "%d: %s", rc, api.error.message);
+    ck_assert_uint_eq(info.n_objects, N_MAPPINGS + 2);
+    ck_assert_uint_eq(strlen(info.objects[100].path), strlen("(root).m") + 99 * 102);
+    ck_assert_ptr_null(strstr(info.objects[100].path, "…"));
+    ck_assert_ptr_nonnull(strstr(info.objects[N_MAPPINGS].path, "(root).…."));
 }
 END_TEST
 
@@ -698,6 +736,7 @@ int main(void)
     tcase_add_test(tests, wrong_arguments_make_nothing);
     tcase_add_loop_test(tests, a_callback_stops_it_and_nothing_is_left, 0, 2);
     tcase_add_test(tests, mappings_take_room_for_their_own_entries_only);
+    tcase_add_test(tests, paths_of_a_deep_graph_are_shortened);
     tcase_add_test(tests, info_tells_what_there_is);
     tcase_add_test(tests, contents_have_the_names_that_tensorflow_gives_them);
     tcase_add_test(tests, info_refuses_what_is_no_snapshot);
