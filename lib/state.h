@@ -38,7 +38,6 @@ struct hti_core {
     struct hti_row_type type; /* constant; tables, variables */
     void *default_elements; /* constant; tables: the default value as a caller's row */
     struct hti_members members; /* section; changed with flush_mutex too; mappings */
-    uint64_t n_coming; /* flush_mutex: entries that the change at hand adds to it */
     uint64_t n_holders; /* flush_mutex: entries of mappings that name it */
     uint64_t restored_by; /* flush_mutex: number of the restore that its contents came from; 0: none */
     uint32_t marks; /* graph mutex: of a walk over the graph */
@@ -52,6 +51,7 @@ struct hti_core {
     bool rows_cleared; /* a clear happened: what is below `rows` does not count */
     bool frozen_cleared;
     struct hti_totals_record totals; /* what LMDB holds; changed with flush_mutex too */
+    struct hti_totals_record coming; /* flush_mutex: of a mapping, with the entries of the change at hand */
     bool pinned; /* totals.database is pinned in kv for lookups */
 
     uint64_t n_reserved; /* write_mutex: rows queued, for which `rows` has room */
