@@ -33,6 +33,20 @@ static void note_page(void *user, uint64_t page, const char *reason)
         hti_inspect_tell(c->check, c->what, page, "%s", reason);
 }
 
+/* A list with room for one more, or NULL. It grows by half as much again: one by one would copy it for each. */
+static void *grow_list(void *list, size_t n, size_t *capacity, size_t item_size)
+{
+    const size_t wanted = *capacity + *capacity / 2 + 16;
+    void *more;
+
+    if (n < *capacity)
+        return list;
+    more = hti_mem_realloc_array(list, wanted, item_size);
+    if (more)
+        *capacity = wanted;
+    return more;
+}
+
 /* --- the list of databases --- */
 
 static int compare_databases(const void *a, const void *b)
@@ -59,7 +73,7 @@ static int take_database(void *user, const uint8_t *name, size_t name_size, cons
         check->catalog = *tree;
         return 0;
     }
-    more = hti_mem_realloc_array(check->databases, check->n_databases + 1, sizeof *more);
+    more = grow_list(check->databases, check->n_databases, &check->max_databases, sizeof *more);
     if (!more)
         return no_memory(c->error);
     check->databases = more;
@@ -88,7 +102,7 @@ static struct hti_inspect_object *object_of(struct hti_inspect *check, uint64_t 
 
     if (object)
         return object;
-    object = hti_mem_realloc_array(check->objects, check->n_objects + 1, sizeof *object);
+    object = grow_list(check->objects, check->n_objects, &check->max_objects, sizeof *object);
     if (!object)
         return NULL;
     check->objects = object;
@@ -417,5 +431,5 @@ void hti_inspect_catalog_release(struct hti_inspect *check)
     hti_mem_free(check->databases);
     check->objects = NULL;
     check->databases = NULL;
-    check->n_objects = check->n_databases = 0;
+    check->n_objects = check->n_databases = check->max_objects = check->max_databases = 0;
 }
