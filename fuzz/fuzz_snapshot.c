@@ -19,6 +19,7 @@
 #define MAX_CHANGES 4u
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+size_t fuzz_seed(unsigned i, const uint8_t **data);
 
 static void must(bool condition)
 {
@@ -269,6 +270,52 @@ static void try_changed_record(const uint8_t *data, size_t size)
         change(record.data, record.size, data);
     try_record(record.data, record.size);
     hti_buf_release(&record);
+}
+
+/* --- seeds: the file, the record of its graph, and one change in each of its parts --- */
+
+static size_t seed_record(const uint8_t **data)
+{
+    static uint8_t bytes[sizeof image];
+    struct hti_snap_graph graph;
+    struct hti_buf record;
+
+    hti_buf_init(&record);
+    must(snap_sample_graph(&graph) == 0 && hti_snap_graph_encode(&graph, &record, NULL) == 0);
+    hti_snap_graph_release(&graph);
+    const size_t size = record.size;
+    must(size <= sizeof bytes);
+    memcpy(bytes, record.data, size);
+    hti_buf_release(&record);
+    *data = bytes;
+    return size;
+}
+
+/* Behind the magic number and the size of each part: the header, what `places` knows, and the trailer. */
+static size_t seed_change(unsigned part, const uint8_t **data)
+{
+    static uint8_t order[5];
+    const size_t at = part == 0 ? 8 : part <= n_places ? places[part - 1] + 12 : image_size - 64 + 16;
+
+    hti_store_le16(order, (uint16_t)at);
+    order[2] = 2;
+    order[3] = 1;
+    *data = order;
+    return part > n_places + 1 ? 0 : sizeof order;
+}
+
+size_t fuzz_seed(unsigned i, const uint8_t **data)
+{
+    make_image();
+    switch (i) {
+    case 0:
+        *data = image;
+        return image_size;
+    case 1:
+        return seed_record(data);
+    default:
+        return seed_change(i - 2, data);
+    }
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

@@ -1,7 +1,10 @@
 /*
- * replay: runs a fuzz target without a fuzzer: over the files and folders on the command line, or over the corpus of the
- * target that the program is named after; then over every shorter length of each small input, and over a fixed number of
- * changed copies of it. Equal from run to run.
+ * replay: runs a fuzz target without a fuzzer: over the files and folders on the command line, or over the seeds that the
+ * target makes and the corpus of the target that the program is named after; then over every shorter length of each small
+ * input, and over a fixed number of changed copies of it. Equal from run to run.
+ *
+ *     replay_NAME [FILE|FOLDER]...
+ *     replay_NAME --seeds FOLDER       write the seeds, for the fuzzer to start from
  */
 #include <dirent.h>
 #include <errno.h>
@@ -16,6 +19,8 @@
 #define N_CHANGED_COPIES 300
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+/* Of targets whose formats are no text: seed number `i`, in memory of the target; 0 = there are no more. */
+__attribute__((weak)) size_t fuzz_seed(unsigned i, const uint8_t **data);
 
 static uint64_t random_state = 0x9E3779B97F4A7C15u;
 static unsigned long n_runs;
@@ -83,6 +88,13 @@ static void run_changed(const uint8_t *data, size_t size)
     free(copy);
 }
 
+static void run_all(const uint8_t *data, size_t size)
+{
+    run_input(data, size);
+    run_shorter(data, size);
+    run_changed(data, size);
+}
+
 static int run_file(const char *path)
 {
     static uint8_t data[MAX_INPUT_SIZE];
@@ -98,9 +110,7 @@ static int run_file(const char *path)
         (void)fprintf(stderr, "%s: cannot be read\n", path);
         return 1;
     }
-    run_input(data, size);
-    run_shorter(data, size);
-    run_changed(data, size);
+    run_all(data, size);
     return 0;
 }
 
@@ -154,6 +164,38 @@ static void run_built_in(void)
     }
 }
 
+static size_t get_seed(unsigned i, const uint8_t **data)
+{
+    return fuzz_seed ? fuzz_seed(i, data) : 0;
+}
+
+static void run_seeds(void)
+{
+    const uint8_t *data;
+    size_t size;
+    for (unsigned i = 0; (size = get_seed(i, &data)) > 0; i++)
+        run_all(data, size);
+}
+
+static int write_seeds(const char *folder)
+{
+    const uint8_t *data;
+    size_t size;
+    for (unsigned i = 0; (size = get_seed(i, &data)) > 0; i++) {
+        char path[4096];
+        int length = snprintf(path, sizeof path, "%s/seed-%02u", folder, i);
+        FILE *file = length > 0 && (size_t)length < sizeof path ? fopen(path, "wb") : NULL;
+        int failed = !file || fwrite(data, 1, size, file) != size;
+        if (file)
+            failed |= fclose(file) != 0;
+        if (failed) {
+            perror(path);
+            return 1;
+        }
+    }
+    return 0;
+}
+
 /* $srcdir/fuzz/corpus/<name> for a program called replay_<name>; $srcdir as Automake sets it, or the working folder. */
 static int run_own_corpus(const char *program)
 {
@@ -172,11 +214,14 @@ static int run_own_corpus(const char *program)
 int main(int argc, char **argv)
 {
     int failed = 0;
+    if (argc == 3 && strcmp(argv[1], "--seeds") == 0)
+        return write_seeds(argv[2]);
     if (argc > 1) {
         for (int i = 1; i < argc; i++)
             failed |= run_path(argv[i]);
     } else {
         run_built_in();
+        run_seeds();
         failed = run_own_corpus(argv[0]);
     }
     (void)printf("%lu inputs\n", n_runs);

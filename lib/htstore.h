@@ -2105,13 +2105,16 @@ HTSTORE_API int htstore_manager_restore_or_initialize(struct htstore_manager *ma
 struct htstore_snapshot_object {
     struct htstore_object
         object; /**< id is its number in the file, from 0; name is that in a root namespace, or NULL */
-    const char *path; /**< such as "(root).m.b" */
+    const char *path; /**< such as "(root).m.b"; when those of a file exceed 64 MiB, the rest is shortened with "…" */
     uint64_t n_blocks; /**< 0 if it has no contents */
     uint64_t bytes; /**< in the file */
     uint64_t
         digest[2]; /**< of its rows: low and high half; equal contents have equal digests, in all stores and files */
     uint32_t has_contents; /**< 0: only its description was saved */
     uint32_t reserved; /**< 0 */
+    const char *entries[2]; /**< names of its contents, as TensorFlow gives them: "m/v/.ATTRIBUTES/VARIABLE_VALUE"; of a
+                               table "m/t/.ATTRIBUTES/table-keys", then "…/table-values"; NULL: none, or too
+                               long as above */
 };
 
 /** What a snapshot says of itself. Fields are only ever appended. */

@@ -101,9 +101,9 @@ struct hti_inspect {
     struct hti_store_record store;
     struct hti_kvpage_tree catalog;
     struct hti_inspect_object *objects; /* ascending ids */
-    size_t n_objects;
+    size_t n_objects, max_objects;
     struct hti_inspect_database *databases; /* ascending numbers */
-    size_t n_databases;
+    size_t n_databases, max_databases;
 };
 
 /* Tell a finding: of data.mdb, and of a place in any file. */

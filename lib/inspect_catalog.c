@@ -33,6 +33,20 @@ static void note_page(void *user, uint64_t page, const char *reason)
         hti_inspect_tell(c->check, c->what, page, "%s", reason);
 }
 
+/* A list with room for one more, or NULL. It grows by half as much again: one by one would copy it for each. */
+static void *grow_list(void *list, size_t n, size_t *capacity, size_t item_size)
+{
+    const size_t wanted = *capacity + *capacity / 2 + 16;
+    void *more;
+
+    if (n < *capacity)
+        return list;
+    more = hti_mem_realloc_array(list, wanted, item_size);
+    if (more)
+        *capacity = wanted;
+    return more;
+}
+
 /* --- the list of databases --- */
 
 static int compare_databases(const void *a, const void *b)
@@ -59,7 +73,7 @@ static int take_database(void *user, const uint8_t *name, size_t name_size, cons
         check->catalog = *tree;
         return 0;
     }
-    more = hti_mem_realloc_array(check->databases, check->n_databases + 1, sizeof *more);
+    more = grow_list(check->databases, check->n_databases, &check->max_databases, sizeof *more);
     if (!more)
         return no_memory(c->error);
     check->databases = more;
@@ -88,7 +102,7 @@ static struct hti_inspect_object *object_of(struct hti_inspect *check, uint64_t 
 
     if (object)
         return object;
-    object = hti_mem_realloc_array(check->objects, check->n_objects + 1, sizeof *object);
+    object = grow_list(check->objects, check->n_objects, &check->max_objects, sizeof *object);
     if (!object)
         return NULL;
     check->objects = object;
@@ -98,6 +112,17 @@ static struct hti_inspect_object *object_of(struct hti_inspect *check, uint64_t 
     object[at].id = id;
     check->n_objects++;
     return &object[at];
+}
+
+/* Only a page that took the place of another one makes an object known twice: the first description counts. */
+static int note_twin(struct collection *c, const struct hti_inspect_object *object)
+{
+    char label[HTI_INSPECT_LABEL_SIZE];
+
+    c->check->is_whole = false;
+    hti_inspect_tell(c->check, CATALOG, HTI_INSPECT_NONE, "%s: another one of its number was there before",
+                     hti_inspect_label(object, label));
+    return 0;
 }
 
 /* A record that did not decode is a finding; other failures end the check. */
@@ -131,6 +156,8 @@ static int take_object(struct collection *c, uint64_t id, struct hti_kv_bytes va
 
     if (!object)
         return no_memory(c->error);
+    if (object->has_record)
+        return note_twin(c, object);
     rc = hti_catalog_decode_object(id, value, &record, &reason);
     if (rc != 0)
         return judge_record(c, rc, &reason);
@@ -404,5 +431,5 @@ void hti_inspect_catalog_release(struct hti_inspect *check)
     hti_mem_free(check->databases);
     check->objects = NULL;
     check->databases = NULL;
-    check->n_objects = check->n_databases = 0;
+    check->n_objects = check->n_databases = check->max_objects = check->max_databases = 0;
 }

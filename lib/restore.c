@@ -454,7 +454,7 @@ static int switch_all(struct htstore_restore *r, struct loader *l, struct htstor
 
     hti_structure_lock(r->store);
     rc = switch_locked(r, l, &added, error);
-    r->loading = false;
+    r->loading = rc != 0; /* a restore that failed gives nothing to what is added before it is out of the list */
     release_loader(&added);
     hti_structure_unlock(r->store);
     return rc;

@@ -11,6 +11,7 @@
 #include "varlayout.h"
 
 #define EMPTY_STRING_SIZE 4u /* packed */
+#define REPORT_ROWS 256u /* that are filled up between two reports */
 
 static int no_memory(struct hti_maker *m)
 {
@@ -30,6 +31,7 @@ struct salvage {
     uint32_t node;
     uint32_t next_number; /* of its blocks */
     uint64_t n_rows, n_lost_blocks;
+    uint64_t rows_done, rows_total; /* of all nodes */
     uint8_t last_key[HTI_STORED_KEY_MAX];
     size_t last_size;
 };
@@ -47,6 +49,15 @@ static void lose_block(struct hti_maker *m, struct salvage *s, const struct hti_
 {
     s->n_lost_blocks++;
     leave_out(m, block, why);
+}
+
+static int report(struct hti_maker *m, const struct salvage *s)
+{
+    const struct htstore_snapshot_restore_options *o = m->options;
+
+    if (!o->progress || o->progress(o->progress_user, "restore", s->rows_done, s->rows_total) == 0)
+        return 0;
+    return hti_fail(m->error, HTSTORE_ECANCELED, "stopped by the caller");
 }
 
 static int decode_block(struct hti_maker *m, struct salvage *s, const struct hti_snap_block *block)
@@ -95,7 +106,9 @@ static int fill_up(struct hti_maker *m, struct salvage *s, uint64_t n_rows)
         const uint64_t number = m->builds[s->node].totals.n_rows;
         hti_codec_pack_key(type, &number, key);
         rc = hti_build_row(&m->builds[s->node], &row, m->error);
-        m->n_filled++;
+        s->rows_done++;
+        if (rc == 0 && ++m->n_filled % REPORT_ROWS == 0)
+            rc = report(m, s);
     }
     return rc;
 }
@@ -122,6 +135,7 @@ static int salvage_row(struct hti_maker *m, struct salvage *s, const struct hti_
         return 0; /* it was there already */
     rc = fill_up(m, s, number);
     s->n_rows++;
+    s->rows_done++;
     return rc ? rc : hti_build_row(&m->builds[s->node], row, m->error);
 }
 
@@ -227,14 +241,19 @@ static int salvage_blocks(struct hti_maker *m, struct salvage *s)
     struct hti_snap_gap gap;
     int rc;
 
-    do {
+    for (uint32_t i = 0; i < m->saved->n_nodes; i++)
+        s->rows_total += m->saved->nodes[i].n_rows;
+    rc = report(m, s);
+    while (rc == 0) {
         rc = hti_snapscan_next(s->scan, &block, &s->frame, &gap, m->error);
         if (rc >= 0 && gap.size > 0)
             hti_maker_warn(m, "%llu bytes at byte %llu cannot be read: %s", (unsigned long long)gap.size,
                            (unsigned long long)gap.offset, gap.reason);
         if (rc == 0)
             rc = salvage_block(m, s, &block);
-    } while (rc == 0);
+        if (rc == 0)
+            rc = report(m, s);
+    }
     return rc == 1 ? advance(m, s, m->saved->n_nodes) : rc;
 }
 

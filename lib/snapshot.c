@@ -16,6 +16,8 @@
 #include "mem.h"
 #include "unpack.h"
 
+#define MAX_PATH_BYTES ((size_t)64 << 20) /* of a description, together */
+
 /* A path is the user's: it may lead through links, and to a file of somebody else's. */
 int hti_snapshot_open_path(const char *path, int *fd, struct htstore_error *error)
 {
@@ -145,19 +147,72 @@ static const char *arena_text(struct htstore_arena *arena, const void *data, siz
     return copy;
 }
 
-static int copy_path(const struct hti_snap_graph *graph, uint32_t node, struct htstore_arena *arena, const char **path)
+/* Where descriptions go. A deep graph has paths of quadratic size: what is left of `room` bounds them. */
+struct description {
+    const struct hti_snap_graph *graph;
+    struct htstore_arena *arena;
+    size_t room;
+};
+
+/* 0; 1 = there is no room for it, nor for others; HTSTORE_ENOMEM. */
+static int keep_text(struct description *d, const struct hti_buf *buf, const char **text)
+{
+    if (buf->size >= d->room) {
+        d->room = 0;
+        return 1;
+    }
+    d->room -= buf->size;
+    *text = arena_text(d->arena, buf->data, buf->size);
+    return *text ? 0 : HTSTORE_ENOMEM;
+}
+
+static int copy_path(struct description *d, uint32_t node, const char **path)
+{
+    char label[HTI_SNAP_LABEL_SIZE];
+    struct hti_buf buf;
+    int rc = 1;
+
+    hti_buf_init(&buf);
+    if (d->room > 0) {
+        rc = hti_snap_graph_path(d->graph, node, &buf);
+        rc = rc ? rc : keep_text(d, &buf, path);
+    }
+    hti_buf_release(&buf);
+    if (rc != 1)
+        return rc;
+    hti_snap_graph_label(d->graph, node, label);
+    *path = arena_text(d->arena, label, strlen(label));
+    return *path ? 0 : HTSTORE_ENOMEM;
+}
+
+/* The path of a node as files write it, and what TensorFlow puts behind it. */
+static int name_entry(struct description *d, uint32_t node, const char *what, const char **name)
 {
     struct hti_buf buf;
     int rc;
 
+    if (d->room == 0)
+        return 0;
     hti_buf_init(&buf);
-    rc = hti_snap_graph_path(graph, node, &buf);
-    if (rc == 0) {
-        *path = arena_text(arena, buf.data, buf.size);
-        rc = *path ? 0 : HTSTORE_ENOMEM;
-    }
+    rc = hti_snap_graph_file_path(d->graph, node, &buf);
+    rc = rc ? rc : hti_buf_append(&buf, "/.ATTRIBUTES/", 13);
+    rc = rc ? rc : hti_buf_append(&buf, what, strlen(what));
+    rc = rc ? rc : keep_text(d, &buf, name);
     hti_buf_release(&buf);
-    return rc;
+    return rc < 0 ? rc : 0;
+}
+
+static int name_entries(struct description *d, uint32_t node, const char *names[2])
+{
+    const struct hti_snap_node *n = &d->graph->nodes[node];
+    int rc;
+
+    if (!(n->flags & HTI_SNAP_HAS_CONTENTS))
+        return 0;
+    if (n->kind == HTI_SNAP_VARIABLE)
+        return name_entry(d, node, "VARIABLE_VALUE", &names[0]);
+    rc = name_entry(d, node, "table-keys", &names[0]);
+    return rc ? rc : name_entry(d, node, "table-values", &names[1]);
 }
 
 static void describe_node(const struct hti_snap_node *node, uint32_t number, struct htstore_object *object)
@@ -182,18 +237,19 @@ static void describe_node(const struct hti_snap_node *node, uint32_t number, str
                                                        : node->n_edges;
 }
 
-static int describe(const struct hti_snapread *reader, uint32_t number, struct htstore_arena *arena,
+static int describe(const struct hti_snapread *reader, uint32_t number, struct description *d,
                     struct htstore_snapshot_object *out)
 {
-    const struct hti_snap_graph *graph = hti_snapread_graph(reader);
+    const struct hti_snap_graph *graph = d->graph;
     const struct hti_snap_node *node = &graph->nodes[number];
     uint64_t first, n;
+    int rc;
 
     memset(out, 0, sizeof *out);
     describe_node(node, number, &out->object);
     if (graph->nodes[0].kind == HTI_SNAP_ROOT && number > 0 && node->parent == 0) {
         const struct hti_snap_edge *edge = &graph->edges[node->via_edge];
-        out->object.name = arena_text(arena, hti_snap_graph_name(graph, edge), edge->name_size);
+        out->object.name = arena_text(d->arena, hti_snap_graph_name(graph, edge), edge->name_size);
         if (!out->object.name)
             return HTSTORE_ENOMEM;
     }
@@ -203,7 +259,8 @@ static int describe(const struct hti_snapread *reader, uint32_t number, struct h
     out->digest[0] = node->digest.low;
     out->digest[1] = node->digest.high;
     out->has_contents = (node->flags & HTI_SNAP_HAS_CONTENTS) != 0;
-    return copy_path(graph, number, arena, &out->path);
+    rc = copy_path(d, number, &out->path);
+    return rc ? rc : name_entries(d, number, out->entries);
 }
 
 static int describe_all(struct hti_snapread *reader, struct htstore_arena *arena, struct htstore_snapshot_info *info,
@@ -213,10 +270,11 @@ static int describe_all(struct hti_snapread *reader, struct htstore_arena *arena
     const struct hti_snap_graph *graph = hti_snapread_graph(reader);
     const struct hti_snap_footer *footer = hti_snapread_footer(reader);
     struct htstore_snapshot_object *list = hti_arena_alloc(arena, graph->n_nodes, sizeof *list);
+    struct description d = { .graph = graph, .arena = arena, .room = MAX_PATH_BYTES };
     int rc = list ? 0 : HTSTORE_ENOMEM;
 
     for (uint32_t i = 0; rc == 0 && i < graph->n_nodes; i++)
-        rc = describe(reader, i, arena, &list[i]);
+        rc = describe(reader, i, &d, &list[i]);
     if (rc != 0)
         return hti_fail(error, rc, "no memory for the list");
     info->version = header->version;

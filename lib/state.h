@@ -61,6 +61,7 @@ struct hti_core {
     bool rows_cleared; /* a clear happened: what is below `rows` does not count */
     bool frozen_cleared;
     struct hti_totals_record totals; /* what LMDB holds; changed with flush_mutex too */
+    struct hti_totals_record coming; /* flush_mutex: of a mapping, with the entries of the change at hand */
     bool pinned; /* totals.database is pinned in kv for lookups */
 
     uint64_t n_reserved; /* write_mutex: rows queued, for which `rows` has room */

@@ -88,28 +88,15 @@ static struct hti_entry_record entry_of(const struct hti_addition *addition)
                                       .name_size = addition->name_size };
 }
 
-/* The totals of a mapping as they are after those of its additions that come up to this one. */
-static struct hti_totals_record totals_up_to(const struct hti_change *change, size_t last)
+/* That the change adds to a mapping. */
+static uint64_t count_coming(const struct hti_core *mapping)
 {
-    const struct hti_core *mapping = change->additions[last].mapping;
-    struct hti_totals_record totals = mapping->totals;
-
-    for (size_t i = 0; i <= last; i++) {
-        if (change->additions[i].mapping != mapping)
-            continue;
-        const struct hti_entry_record entry = entry_of(&change->additions[i]);
-        hti_digest_add(&totals.digest, hti_catalog_entry_hash(&entry));
-        totals.n_rows++;
-    }
-    return totals;
+    return mapping->coming.n_rows - mapping->totals.n_rows;
 }
 
-static bool is_last_of_mapping(const struct hti_change *change, size_t i)
+static bool is_last_of_mapping(const struct hti_addition *addition)
 {
-    for (size_t later = i + 1; later < change->n_additions; later++)
-        if (change->additions[later].mapping == change->additions[i].mapping)
-            return false;
-    return true;
+    return addition->index + 1 == addition->mapping->members.n + count_coming(addition->mapping);
 }
 
 static int put_additions(struct hti_kv_write *write, const struct hti_change *change, struct htstore_error *error)
@@ -119,10 +106,8 @@ static int put_additions(struct hti_kv_write *write, const struct hti_change *ch
     for (size_t i = 0; rc == 0 && i < change->n_additions; i++) {
         const struct hti_entry_record entry = entry_of(&change->additions[i]);
         rc = hti_catalog_put_entry(write, &entry, error);
-        if (rc == 0 && is_last_of_mapping(change, i)) {
-            const struct hti_totals_record totals = totals_up_to(change, i);
-            rc = hti_catalog_put_totals(write, &totals, error);
-        }
+        if (rc == 0 && is_last_of_mapping(&change->additions[i]))
+            rc = hti_catalog_put_totals(write, &change->additions[i].mapping->coming, error);
     }
     return rc;
 }
@@ -196,21 +181,22 @@ static int no_memory(struct htstore_error *error)
     return hti_fail(error, HTSTORE_ENOMEM, "no memory for the change");
 }
 
-static uint64_t next_index(const struct hti_change *change, size_t i)
+static void count_addition(struct hti_totals_record *totals, const struct hti_addition *addition)
 {
-    const struct hti_core *mapping = change->additions[i].mapping;
+    const struct hti_entry_record entry = entry_of(addition);
 
-    for (size_t before = i; before > 0; before--)
-        if (change->additions[before - 1].mapping == mapping)
-            return change->additions[before - 1].index + 1;
-    return mapping->members.n;
+    hti_digest_add(&totals->digest, hti_catalog_entry_hash(&entry));
+    totals->n_rows++;
 }
 
 static int prepare_additions(struct hti_change *change, struct htstore_error *error)
 {
+    for (size_t i = 0; i < change->n_additions; i++)
+        change->additions[i].mapping->coming = change->additions[i].mapping->totals;
     for (size_t i = 0; i < change->n_additions; i++) {
         struct hti_addition *a = &change->additions[i];
-        a->index = next_index(change, i);
+        a->index = a->mapping->members.n + count_coming(a->mapping);
+        count_addition(&a->mapping->coming, a);
         a->copy = hti_mem_alloc(a->name_size + 1);
         if (!a->copy)
             return no_memory(error);
@@ -230,7 +216,7 @@ static int reserve_members(struct htstore *store, const struct hti_change *chang
         return 0;
     hti_section_close(&store->section);
     for (size_t i = 0; rc == 0 && i < change->n_additions; i++)
-        rc = hti_members_reserve(&change->additions[i].mapping->members, change->n_additions);
+        rc = hti_members_reserve(&change->additions[i].mapping->members, count_coming(change->additions[i].mapping));
     hti_section_open(&store->section);
     return rc ? no_memory(error) : 0;
 }
@@ -327,11 +313,8 @@ static void show_switch(struct htstore *store, struct hti_switch *s)
 
 static void show_addition(struct hti_addition *a)
 {
-    const struct hti_entry_record entry = entry_of(a);
-
-    hti_digest_add(&a->mapping->totals.digest, hti_catalog_entry_hash(&entry));
+    count_addition(&a->mapping->totals, a);
     hti_members_add(&a->mapping->members, a->copy, a->name_size, a->object);
-    a->mapping->totals.n_rows++;
     a->mapping->n_rows++;
     a->object->n_holders++;
     a->copy = NULL;

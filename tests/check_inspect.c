@@ -989,6 +989,27 @@ START_TEST(damaged_pages_are_told_once_with_their_table)
 }
 END_TEST
 
+/* Two leaves of the catalogue that hold the same records: each object is told of twice. */
+START_TEST(a_page_that_took_anothers_place_is_found)
+{
+    struct hti_kvpage_node first, second;
+    uint8_t number[8];
+    ruin_make_many();
+    struct ruin_content content = ruin_load(ruin_data_path());
+    const uint8_t *root = content.data + ruin_catalog_root(false) * PAGE;
+    ck_assert(hti_kvpage_is_branch(root));
+    ck_assert_ptr_null(hti_kvpage_find_node(root, PAGE, 0, &first));
+    ck_assert_ptr_null(hti_kvpage_find_node(root, PAGE, 1, &second));
+    ruin_write_at(ruin_data_path(), second.child * PAGE, content.data + first.child * PAGE, PAGE);
+    hti_store_le64(number, second.child);
+    ruin_write_at(ruin_data_path(), second.child * PAGE, number, 8);
+    const uint64_t live = hti_mem_test_live();
+    FOUND(HTI_INSPECT_QUICK, "another one of its number was there before");
+    FOUND(HTI_INSPECT_FULL, "the catalogue: ");
+    ck_assert_uint_eq(hti_mem_test_live(), live);
+}
+END_TEST
+
 START_TEST(a_bad_sector_is_a_finding)
 {
     struct stat status;
@@ -1095,6 +1116,7 @@ int main(void)
     tcase_add_test(tests, with_one_meta_the_state_before_is_read);
     tcase_add_test(tests, metas_that_do_not_follow_each_other_are_told);
     tcase_add_test(tests, damaged_pages_are_told_once_with_their_table);
+    tcase_add_test(tests, a_page_that_took_anothers_place_is_found);
     tcase_add_test(tests, a_bad_sector_is_a_finding);
     tcase_add_test(tests, faults_of_segments_are_found);
     tcase_add_test(tests, a_record_that_was_synced_and_is_damaged_is_found_and_the_ones_behind_it_are_read);

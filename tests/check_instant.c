@@ -215,6 +215,7 @@ static void save_once(int i)
     world_acknowledged(before);
     OK(htstore_checkpoint_save(w.checkpoint, api_path("ckpt"), NULL, api.arena, &path, &api.error));
     world_acknowledged(after);
+    ZSTD_ACCEPTS(path);
     read_file(path, &c);
     check_contents(&c, before, after);
     ck_assert_uint_ge((uint64_t)c.weight, assigned);
@@ -285,6 +286,7 @@ START_TEST(writers_go_on_while_a_save_runs)
     world_acknowledged(before);
     OK(htstore_checkpoint_write(w.checkpoint, api_path("file"), &options, &api.error));
     crew_stop(&crew);
+    ZSTD_ACCEPTS(api_path("file"));
     ck_assert_uint_gt(pause.n, 0);
     read_file(api_path("file"), &c);
     check_contents(&c, before, pause.at_first);
@@ -320,6 +322,7 @@ START_TEST(saves_of_many_threads_take_one_number_each)
     for (int i = 1; i <= N_SAVES * N_WRITERS; i++) {
         (void)snprintf(name, sizeof name, "ckpt-%d", i);
         OK(hti_snapshot_verify(AT_FDCWD, api_path(name), ".", 1, NULL, &api.error));
+        ZSTD_ACCEPTS(api_path(name));
     }
 }
 END_TEST
@@ -350,6 +353,7 @@ START_TEST(a_save_does_not_take_the_file_of_another_store)
     slow.progress_user = other;
     OK(htstore_checkpoint_write(w.checkpoint, api_path("file"), &slow, &api.error));
     OK(hti_snapshot_verify(AT_FDCWD, api_path("file"), ".", 1, NULL, &api.error));
+    ZSTD_ACCEPTS(api_path("file"));
     world_check();
     OK(htstore_checkpoint_close(other, &api.error));
     OK(htstore_close(store, &api.error));

@@ -33,6 +33,7 @@ static void write_versions(void)
         world_put_both(keys, values, values, N_ROWS);
         world_assign_all(version);
         OK(htstore_checkpoint_write(w.checkpoint, version_path(version), NULL, &api.error));
+        ZSTD_ACCEPTS(version_path(version));
     }
 }
 
@@ -187,6 +188,7 @@ START_TEST(a_restore_has_one_place_among_all_changes)
         world_put_both(&key, &none, &none, 1);
     }
     OK(htstore_checkpoint_write(w.checkpoint, api_path("file"), NULL, &api.error));
+    ZSTD_ACCEPTS(api_path("file"));
     for (int i = 0; i < N_ROUNDS; i++) {
         round_.base = (int64_t)i * MAX_BATCHES;
         for (intptr_t k = 0; k < N_WRITERS; k++)
@@ -276,6 +278,7 @@ static void begin_late(struct adder *adder)
     options.root = full;
     OK(htstore_checkpoint_new(api.store, &options, &saver, &api.error));
     OK(htstore_checkpoint_write(saver, api_path("file"), NULL, &api.error));
+    ZSTD_ACCEPTS(api_path("file"));
     OK(htstore_checkpoint_close(saver, &api.error));
     fill(w.left, 7);
     fill(adder->late, 8);
@@ -422,6 +425,7 @@ START_TEST(writers_restores_cursors_and_flushes_never_wait_for_ever)
     api.options.segment_bytes = 64u << 10;
     world_make();
     OK(htstore_checkpoint_write(w.checkpoint, api_path("file"), NULL, &api.error));
+    ZSTD_ACCEPTS(api_path("file"));
     crew_begin(&cursor, walk_slowly, 0);
     for (intptr_t i = 0; i < 2; i++) {
         crew_begin(&crew, press, i);

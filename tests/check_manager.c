@@ -290,6 +290,11 @@ START_TEST(saves_of_several_threads_take_turns)
     }
     LISTED_IS("11 12 13");
     FILES_ARE("11 12 13");
+    for (int i = 11; i <= 13; i++) {
+        char name[16];
+        (void)snprintf(name, sizeof name, "ckpt-%d", i);
+        ZSTD_ACCEPTS(manager_path(name));
+    }
 }
 END_TEST
 

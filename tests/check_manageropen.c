@@ -74,6 +74,7 @@ START_TEST(all_defaults_will_do)
     ck_assert(manager_time_of(1) > 1e9);
     OK(htstore_manager_save(world.manager, NULL, NULL, NULL, &api.error));
     LISTED_IS("1 2");
+    ZSTD_ACCEPTS(manager_path("ckpt-2"));
 }
 END_TEST
 

@@ -90,8 +90,10 @@ static int run_save(void)
     const int rc = htstore_checkpoint_save(checkpoint, api_path(name), NULL, api.arena, &made, &api.error);
     disarm();
     ck_assert_int_eq(htstore_checkpoint_save_counter(checkpoint), counter + (rc == 0));
-    if (rc == 0)
+    if (rc == 0) {
         OK(htstore_check(made, NULL, NULL, &api.error));
+        ZSTD_ACCEPTS(made);
+    }
     return rc;
 }
 

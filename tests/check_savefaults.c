@@ -173,6 +173,7 @@ START_TEST(a_save_that_fails_makes_nothing)
     ck_assert_uint_gt(try_all_calls(_i, save, 1), 0);
     ck_assert_int_eq(htstore_checkpoint_save_counter(checkpoint), 2);
     OK(hti_snapshot_verify(AT_FDCWD, api_path("ckpts/ckpt-2"), "", 1, NULL, &api.error));
+    ZSTD_ACCEPTS(api_path("ckpts/ckpt-2"));
 }
 END_TEST
 
@@ -185,6 +186,7 @@ START_TEST(a_save_that_fails_replaces_nothing)
     const unsigned n = try_all_calls(_i, replace, 1);
     ck_assert(n > 0 || save_faults[_i].mishap.call == MISHAP_RENAME);
     OK(hti_snapshot_verify(AT_FDCWD, api_path("ckpts/ckpt-1"), "", 1, NULL, &api.error));
+    ZSTD_ACCEPTS(api_path("ckpts/ckpt-1"));
     ck_assert_int_eq(folder_count_others(api_path("ckpts"), "ckpt-1", NULL), 0);
 }
 END_TEST
@@ -421,6 +423,7 @@ START_TEST(a_damaged_store_is_not_saved)
     OK(save());
     ck_assert_int_eq(htstore_checkpoint_save_counter(checkpoint), 2);
     OK(hti_snapshot_verify(AT_FDCWD, api_path("ckpts/ckpt-2"), "", 1, NULL, &api.error));
+    ZSTD_ACCEPTS(api_path("ckpts/ckpt-2"));
 }
 END_TEST
 

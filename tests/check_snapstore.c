@@ -5,12 +5,14 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "cache.h"
 #include "object.h"
 #include "snapread.h"
+#include "snapwrite.h"
 
 /* ---- a store with something of everything ---- */
 
@@ -70,6 +72,7 @@ static const char *snapshot_of_everything(void)
     make_everything();
     const char *path = api_path("snap");
     OK(htstore_checkpoint_write(root_names(), path, &all, &api.error));
+    ZSTD_ACCEPTS(path);
     checkpoint_close_all();
     objects_close();
     api_close_store();
@@ -100,6 +103,7 @@ static const char *snapshot_again(const char *store, const char *name)
     open_at(store);
     const char *path = api_path(name);
     OK(htstore_checkpoint_write(root_names(), path, &all, &api.error));
+    ZSTD_ACCEPTS(path);
     checkpoint_close_all();
     objects_close();
     api_close_store();
@@ -275,15 +279,17 @@ static int stop_at(void *user, const char *phase, uint64_t done, uint64_t total)
     return (*(int *)user)-- == 0;
 }
 
+static const uint32_t ways_to_stop[] = { 0, HTSTORE_SALVAGE | HTSTORE_VERIFY_NONE };
+
 START_TEST(a_callback_stops_it_and_nothing_is_left)
 {
     const char *path = snapshot_of_everything();
     int calls = 0;
     for (int at = 0;; at++) {
         int left = at;
-        const struct htstore_snapshot_restore_options options = { .size = sizeof options,
-                                                                  .progress = stop_at,
-                                                                  .progress_user = &left };
+        const struct htstore_snapshot_restore_options options = {
+            .size = sizeof options, .flags = ways_to_stop[_i], .progress = stop_at, .progress_user = &left
+        };
         const int rc = htstore_snapshot_restore(path, -1, api_path("target"), &options, NULL, &api.error);
         if (rc == 0)
             break;
@@ -292,6 +298,113 @@ START_TEST(a_callback_stops_it_and_nothing_is_left)
         calls++;
     }
     ck_assert_int_gt(calls, 8); /* each block, and then the verification */
+}
+END_TEST
+
+/* ---- many objects ---- */
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define HAS_SHADOW 1 /* of terabytes: the address space cannot be limited */
+#else
+#define HAS_SHADOW 0
+#endif
+#define N_MAPPINGS 20000u
+#define ROOM ((rlim_t)512 << 20) /* beside the map: 10 KiB a mapping and more */
+
+/* A root, one mapping in it, and so many others that nothing holds. */
+static void begin_graph(struct hti_snap_graph *graph)
+{
+    const struct hti_snap_node root = { .kind = HTI_SNAP_ROOT }, mapping = { .kind = HTI_SNAP_MAPPING };
+    uint32_t number;
+    hti_snap_graph_init(graph);
+    OK(hti_snap_graph_add_node(graph, &root, &number));
+    for (uint32_t i = 0; i <= N_MAPPINGS; i++)
+        OK(hti_snap_graph_add_node(graph, &mapping, &number));
+    OK(hti_snap_graph_add_edge(graph, 0, "m", 1, 1));
+}
+
+static const char *write_graph(struct hti_snap_graph *graph)
+{
+    const char *path = api_path("many");
+    const int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    struct hti_snapwrite *writer;
+    OK(hti_snapwrite_begin(fd, path, graph, 1, 0, &writer, &api.error));
+    OK(hti_snapwrite_end(writer, &api.error));
+    hti_snapwrite_free(writer);
+    hti_snap_graph_release(graph);
+    close(fd);
+    ZSTD_ACCEPTS(path);
+    return path;
+}
+
+/* A mapping of so many mappings, each of which holds the first one. */
+static const char *snapshot_of_mappings(void)
+{
+    struct hti_snap_graph graph;
+    char name[16];
+    begin_graph(&graph);
+    for (uint32_t i = 0; i < N_MAPPINGS; i++) {
+        (void)snprintf(name, sizeof name, "%u", i);
+        OK(hti_snap_graph_add_edge(&graph, 1, name, strlen(name), i + 2));
+    }
+    for (uint32_t i = 0; i < N_MAPPINGS; i++)
+        OK(hti_snap_graph_add_edge(&graph, i + 2, "up", 2, 1));
+    return write_graph(&graph);
+}
+
+/* Each holds the next one, under a long name. */
+static const char *snapshot_of_a_chain(void)
+{
+    struct hti_snap_graph graph;
+    char name[101];
+    memset(name, 'n', sizeof name);
+    begin_graph(&graph);
+    for (uint32_t i = 0; i < N_MAPPINGS; i++)
+        OK(hti_snap_graph_add_edge(&graph, i + 1, name, sizeof name, i + 2));
+    return write_graph(&graph);
+}
+
+static void limit_space(rlim_t room)
+{
+    unsigned long long pages = 0;
+    struct rlimit limit;
+    FILE *file = fopen("/proc/self/statm", "r");
+    if (HAS_SHADOW || !file)
+        return;
+    ck_assert_int_eq(fscanf(file, "%llu", &pages), 1);
+    ck_assert_int_eq(fclose(file), 0);
+    ck_assert_int_eq(getrlimit(RLIMIT_AS, &limit), 0);
+    limit.rlim_cur = room ? pages * (rlim_t)sysconf(_SC_PAGESIZE) + api.options.map_size + room : limit.rlim_max;
+    ck_assert_int_eq(setrlimit(RLIMIT_AS, &limit), 0);
+}
+
+START_TEST(mappings_take_room_for_their_own_entries_only)
+{
+    const char *path = snapshot_of_mappings();
+    limit_space(ROOM);
+    const int rc = make_store(path, api_path("target"), 0);
+    limit_space(0);
+    ck_assert_msg(rc == 0, "%d: %s", rc, api.error.message);
+    ck_assert_uint_eq(last.n_objects, N_MAPPINGS + 1);
+    open_at(api_path("target"));
+    struct htstore_mapping *m = get_mapping("m");
+    ck_assert_uint_eq(htstore_mapping_size(m), N_MAPPINGS);
+    ck_assert_uint_ne(id_under(m, "0"), id_under(m, "19999"));
+}
+END_TEST
+
+START_TEST(paths_of_a_deep_graph_are_shortened)
+{
+    struct htstore_snapshot_info info = { .size = sizeof info };
+    const char *path = snapshot_of_a_chain();
+    limit_space(ROOM);
+    const int rc = htstore_snapshot_info(path, api.arena, &info, &api.error);
+    limit_space(0);
+    ck_assert_msg(rc == 0, "%d: %s", rc, api.error.message);
+    ck_assert_uint_eq(info.n_objects, N_MAPPINGS + 2);
+    ck_assert_uint_eq(strlen(info.objects[100].path), strlen("(root).m") + 99 * 102);
+    ck_assert_ptr_null(strstr(info.objects[100].path, "…"));
+    ck_assert_ptr_nonnull(strstr(info.objects[N_MAPPINGS].path, "(root).…."));
 }
 END_TEST
 
@@ -326,6 +439,28 @@ START_TEST(info_tells_what_there_is)
     ck_assert_uint_eq(info.objects[3].object.flags, HTSTORE_LAYER | HTSTORE_NOT_TRAINABLE);
     ck_assert_uint_eq(info.objects[3].object.n_rows, 3);
     ck_assert_uint_eq(info.objects[0].object.kind, 0);
+}
+END_TEST
+
+START_TEST(contents_have_the_names_that_tensorflow_gives_them)
+{
+    struct htstore_mapping *m = new_mapping("m", 0);
+    PUT(m, "x.y/z", m);
+    PUT(m, "a.b/c", words_table(NULL, 0));
+    PUT(m, "no", words_table(NULL, HTSTORE_NO_CHECKPOINT));
+    PUT(m, "v", new_variable(NULL, HTSTORE_WEIGHT, 0, "7"));
+    const struct htstore_snapshot_info info = info_of(save(root_names()));
+    static const char *const expected[][2] = { { NULL, NULL },
+                                               { NULL, NULL },
+                                               { "save_counter/.ATTRIBUTES/VARIABLE_VALUE", NULL },
+                                               { "m/a..b.Sc/.ATTRIBUTES/table-keys",
+                                                 "m/a..b.Sc/.ATTRIBUTES/table-values" },
+                                               { NULL, NULL },
+                                               { "m/v/.ATTRIBUTES/VARIABLE_VALUE", NULL } };
+    ck_assert_uint_eq(info.n_objects, 6);
+    for (uint64_t i = 0; i < info.n_objects; i++)
+        for (int k = 0; k < 2; k++)
+            ck_assert_pstr_eq(info.objects[i].entries[k], expected[i][k]);
 }
 END_TEST
 
@@ -599,8 +734,11 @@ int main(void)
     tcase_add_loop_test(tests, a_list_becomes_names_if_it_can, 0, 2);
     tcase_add_test(tests, the_new_store_counts_on);
     tcase_add_test(tests, wrong_arguments_make_nothing);
-    tcase_add_test(tests, a_callback_stops_it_and_nothing_is_left);
+    tcase_add_loop_test(tests, a_callback_stops_it_and_nothing_is_left, 0, 2);
+    tcase_add_test(tests, mappings_take_room_for_their_own_entries_only);
+    tcase_add_test(tests, paths_of_a_deep_graph_are_shortened);
     tcase_add_test(tests, info_tells_what_there_is);
+    tcase_add_test(tests, contents_have_the_names_that_tensorflow_gives_them);
     tcase_add_test(tests, info_refuses_what_is_no_snapshot);
     tcase_add_loop_test(tests, salvage_returns_the_rows_of_intact_blocks, 0, 2);
     tcase_add_test(tests, lost_elements_of_variables_are_zeros_and_empty);

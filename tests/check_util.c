@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #define MAX_STATUS 50
@@ -79,4 +80,14 @@ void check_tmpdir_remove(char *directory)
     (void)nftw(directory, open_up_directory, MAX_OPEN_DIRECTORIES, FTW_PHYS);
     (void)nftw(directory, remove_entry, MAX_OPEN_DIRECTORIES, FTW_DEPTH | FTW_PHYS);
     free(directory);
+}
+
+bool zstd_accepts(const char *path)
+{
+    char command[FILENAME_MAX];
+    int status;
+
+    (void)snprintf(command, sizeof command, "exec zstd -q -t '%s'", path);
+    status = system(command); /* NOLINT(cert-env33-c): a path of our own */
+    return WIFEXITED(status) && (WEXITSTATUS(status) == 0 || WEXITSTATUS(status) == 127);
 }

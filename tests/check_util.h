@@ -3,6 +3,7 @@
 #define CHECK_UTIL_H
 
 #include <check.h>
+#include <stdbool.h>
 
 /*
  * Run the suite with CK_NORMAL and free it. Returns the exit status of the program: the number of failed tests, at most
@@ -15,5 +16,12 @@ char *check_tmpdir(void);
 
 /* Remove the directory with all that is in it, and free the name. NULL does nothing. */
 void check_tmpdir_remove(char *directory);
+
+/*
+ * Does the program zstd find a snapshot whole? For every one that a test writes. Also true where zstd is not installed:
+ * then this shows nothing.
+ */
+bool zstd_accepts(const char *path);
+#define ZSTD_ACCEPTS(path) ck_assert_msg(zstd_accepts(path), "zstd -t refuses %s", path)
 
 #endif

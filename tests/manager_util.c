@@ -87,11 +87,13 @@ int manager_try_save(uint32_t flags, int64_t number)
 void manager_save(void)
 {
     OK(manager_try_save(0, 0));
+    ZSTD_ACCEPTS(world.path);
 }
 
 void manager_save_as(int64_t number)
 {
     OK(manager_try_save(HTSTORE_EXPLICIT_NUMBER, number));
+    ZSTD_ACCEPTS(world.path);
 }
 
 void manager_write_row(void)

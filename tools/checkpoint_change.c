@@ -18,6 +18,7 @@
 struct victims {
     const struct htstore_checkpoint_file **files;
     size_t n, n_kept;
+    const struct htstore_checkpoint_file *newest; /* of those that are kept */
     uint64_t bytes;
 };
 
@@ -47,10 +48,12 @@ static void apply_rule(const struct managed *managed, const struct retain_rule *
         times[n++] = (double)time(NULL);
     retain_plan(rule, times, n, keep);
     for (size_t i = 0; i < n; i++) {
-        if (keep[i])
-            victims->n_kept++;
-        else
+        if (!keep[i]) {
             add_victim(victims, listed[i]);
+            continue;
+        }
+        victims->n_kept++;
+        victims->newest = listed[i];
     }
     free(listed);
     free(times);
@@ -136,12 +139,17 @@ static int check_numbers(const struct tool *tool, int n, char **arguments)
     return STATUS_DONE;
 }
 
+/* A number that is given twice is deleted once. */
 static int find_victim(const struct tool *tool, const struct managed *managed, const char *argument,
                        struct victims *victims)
 {
     int64_t number = -1;
 
     managed_number(argument, &number);
+    for (size_t i = 0; i < victims->n; i++) {
+        if (victims->files[i]->number == number)
+            return STATUS_DONE;
+    }
     for (uint64_t i = 0; i < managed->n_files; i++) {
         if (managed->files[i].number != number)
             continue;
@@ -174,6 +182,29 @@ int checkpoint_remove(struct tool *tool, const struct checkpoint_settings *setti
     return managed_close(&managed, tool, status);
 }
 
+/* The newest of those that stay must be good: otherwise the last good one might be among those that go. */
+static int check_newest(struct tool *tool, const struct victims *victims)
+{
+    struct htstore_check_options options = { .size = sizeof options, .threads = tool->threads };
+    const char *path = victims->newest->path;
+    struct htstore_error error;
+    struct watch watch;
+    int result;
+
+    watch_start(&watch, tool);
+    options.progress = watch_report;
+    options.progress_user = &watch;
+    result = htstore_check(path, &options, NULL, &error);
+    watch_end(&watch);
+    if (result == 0)
+        return STATUS_DONE;
+    if (result == HTSTORE_ECORRUPT || result == HTSTORE_EFORMAT || result == HTSTORE_EVERSION)
+        return tool_fail(tool, STATUS_DAMAGED, path,
+                         "it would stay as the newest checkpoint, but is not intact: nothing was deleted; save another "
+                         "one, or delete this one with `htstore checkpoint rm`");
+    return watch_fail(&watch, &error, "nothing was deleted");
+}
+
 int checkpoint_prune(struct tool *tool, const struct checkpoint_settings *settings, int n, char **arguments)
 {
     struct managed managed = { .folder_argument = settings->folder, .prefix_argument = settings->prefix };
@@ -187,6 +218,8 @@ int checkpoint_prune(struct tool *tool, const struct checkpoint_settings *settin
     status = open_to_delete(&managed, tool);
     if (status == STATUS_DONE)
         apply_rule(&managed, &settings->rule, false, &victims);
+    if (status == STATUS_DONE && victims.n > 0)
+        status = check_newest(tool, &victims);
     if (status == STATUS_DONE && victims.n > 0 && !tool->dry_run)
         status = confirm(tool, &victims);
     if (status == STATUS_DONE)

@@ -139,6 +139,11 @@ static void write_json_object(struct json *json, const struct htstore_snapshot_o
     json_bool(json, object->has_contents != 0);
     json_name(json, "digest");
     json_string(json, digest);
+    json_name(json, "entries");
+    json_open(json, '[');
+    for (size_t i = 0; i < 2 && object->entries[i] != NULL; i++)
+        json_string(json, object->entries[i]);
+    json_close(json, ']');
     json_close(json, '}');
 }
 

@@ -7,6 +7,7 @@ expect 0 init S t --key=string --value=int64 --default=-1
 seq 1 20000 >rows.txt
 expect 0 import S t rows.txt
 expect 0 dump S -o s.snap -q
+zstd_accepts s.snap
 
 for level in quick full deep; do
     expect 0 check S --level=$level

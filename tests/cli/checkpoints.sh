@@ -40,6 +40,7 @@ expect 0 info S/checkpoints/ckpt-3
 ! grep -q other out || fail '--root saves more than it reaches'
 expect 0 checkpoint save S --root=words
 expect 3 checkpoint save S --root=nothing
+zstd_accepts S/checkpoints/ckpt-*[0-9]
 expect 0 checkpoint ls S
 test "$(cut -f 1 out | tr '\n' ' ')" = '1 2 3 4 ' || fail "ls: $(cat out)"
 grep -q 'T..:..:..Z' out || fail 'ls: no instant'
@@ -74,7 +75,8 @@ expect 0 checkpoint rm S 3 -n
 grep -q '^would delete checkpoint 3 ' out || fail 'rm -n'
 expect 3 checkpoint rm S 3 77 -y
 test -f S/checkpoints/ckpt-3 || fail 'rm of several deletes some before it knows all'
-expect 0 checkpoint rm S 3 -y
+expect 0 checkpoint rm S 3 03 3 -y
+test "$(grep -c 'deleted checkpoint 3 ' err)" = 1 || fail 'rm of a number that is given twice'
 test ! -e S/checkpoints/ckpt-3 || fail 'rm does not delete'
 expect 3 checkpoint rm S 3 -y
 
@@ -87,6 +89,16 @@ test -f S/checkpoints/ckpt-90 || fail 'a file that is not listed is deleted'
 
 # ---- prune
 expect 4 checkpoint prune S --keep-last=1
+cp S/checkpoints/ckpt-4 whole
+perl -e 'truncate $ARGV[0], (-s $ARGV[0]) - 20 or die' S/checkpoints/ckpt-4
+for option in -y -n; do
+    expect 5 checkpoint prune S --keep-last=1 $option
+    says 'ckpt-4: it would stay as the newest checkpoint, but is not intact'
+done
+for number in 1 2 4; do
+    test -f S/checkpoints/ckpt-$number || fail 'prune deletes while the newest is damaged'
+done
+cp whole S/checkpoints/ckpt-4
 expect 0 checkpoint prune S --keep-last=1 -n
 test "$(cut -d ' ' -f 4 out | tr '\n' ' ')" = '1 2 ' || fail "prune -n: $(cat out)"
 test -f S/checkpoints/ckpt-1 || fail 'a dry run deletes'
@@ -112,6 +124,7 @@ expect 0 checkpoint diff S 1 S --folder=away --prefix=words --exit-code
 expect 2 checkpoint save S --prefix=a/b
 
 # ---- restored
+zstd_accepts away/words-1 S/checkpoints/ckpt-9[01]
 expect 0 restore away/words-1 R
 expect 0 export R words
 printf 'a\t10\nc\t3\nd\t4\n' >want

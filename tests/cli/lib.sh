@@ -67,6 +67,12 @@ prints_all() {
     cmp -s "$1" out || { fail "stdout differs from $1"; diff -a "$1" out | head -n 10 >&2; }
 }
 
+# zstd_accepts FILE...: stock zstd finds these snapshots whole
+zstd_accepts() {
+    command -v zstd >/dev/null || return 0
+    zstd -q -t "$@" 2>zstd.err || fail "zstd -t refuses: $(cat zstd.err)"
+}
+
 is_silent() {
     test ! -s out || fail "there is something on stdout"
 }

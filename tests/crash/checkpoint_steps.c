@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "check_util.h"
 #include "snapshot.h"
 #include "state.h"
 #include "steps.h"
@@ -168,6 +169,8 @@ static void check_file(uint64_t first, uint64_t last)
     enum oracle_verdict verdict;
 
     must(hti_snapshot_verify(AT_FDCWD, path_of(FILE_NAME), "", 1, NULL, error_of_store()), "verify");
+    if (!zstd_accepts(path_of(FILE_NAME)))
+        strike_condemn(ORACLE_CORRUPT, "zstd -t refuses the file");
     must(restore_copy(), "restore of the file");
     oracle_init(&oracle, strike_seed, first);
     verdict = oracle_verify(path_of(COPY_NAME), &options, &oracle, false, why);

@@ -1,6 +1,7 @@
 /* manager_steps: saves, deletions and the opening of a checkpoint manager, to be killed in; steps of create_kill. */
 #include <string.h>
 
+#include "check_util.h"
 #include "steps.h"
 
 #define N_BATCHES 30
@@ -98,6 +99,9 @@ static void check_checkpoints(uint64_t n_wanted, int64_t newest)
     for (uint64_t i = 0; i < n; i++)
         if (!files[i].listed)
             strike_condemn(ORACLE_CORRUPT, "a checkpoint is there that nobody will delete");
+    for (uint64_t i = 0; i < n; i++)
+        if (!zstd_accepts(files[i].path))
+            strike_condemn(ORACLE_CORRUPT, "zstd -t refuses a checkpoint");
     if (n == 0 || files[n - 1].number < newest)
         strike_condemn(ORACLE_LOST, "the newest checkpoint is gone");
     if (htstore_manager_latest(manager, arena, &latest, error_of_store()) != 0 ||
