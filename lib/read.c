@@ -11,6 +11,7 @@
 #include "warm.h"
 
 #define SOME_KEYS 256u
+#define MAX_KEPT ((size_t)4 << 20) /* bytes of rows that one call remembers */
 
 struct batch {
     const struct hti_core *core;
@@ -26,8 +27,16 @@ struct batch {
     uint64_t n_hits;
     uint64_t database;
     uint64_t version; /* of the table's contents, when memory was asked */
-    struct hti_row *read; /* rows of `misses` as LMDB has them, to be remembered; NULL: not wanted */
+    bool remembers; /* what LMDB says is to be kept */
+    struct hti_buf kept; /* of each of `misses` in turn: a struct kept, the value */
     struct htstore_error *error;
+};
+
+/* What LMDB said of a key. */
+struct kept {
+    uint64_t miss; /* index in `misses` */
+    uint64_t value_size;
+    bool present;
 };
 
 static int fail_row(const struct batch *b, int rc)
@@ -155,6 +164,21 @@ static int ask_memory(struct batch *b)
     return rc;
 }
 
+/* Without memory, or beyond some MiB, the rest is not kept. */
+static void keep(struct batch *b, uint64_t miss, enum hti_found found, const void *value, size_t size)
+{
+    const struct kept kept = { miss, found == HTI_FOUND_PRESENT ? size : 0, found == HTI_FOUND_PRESENT };
+    const size_t before = b->kept.size;
+
+    if (found == HTI_FOUND_COLLISION) /* the row of the other key would be hidden */
+        return;
+    if (before + size > MAX_KEPT || hti_buf_append(&b->kept, &kept, sizeof kept) != 0 ||
+        hti_buf_append(&b->kept, value, (size_t)kept.value_size) != 0) {
+        b->kept.size = before;
+        b->remembers = false;
+    }
+}
+
 static int ask_lmdb(struct batch *b, struct hti_kv_read *read)
 {
     uint8_t space[8];
@@ -168,32 +192,40 @@ static int ask_lmdb(struct batch *b, struct hti_kv_read *read)
         rc = hti_lookup_stored(b->core, read, b->database, key, key_size, &found, &value, &value_size, b->error);
         if (rc == 0)
             rc = answer(b, b->misses[m], found, value, value_size);
-        if (b->read)
-            b->read[m] = (struct hti_row){ .key_size = found != HTI_FOUND_COLLISION,
-                                           .value = found == HTI_FOUND_PRESENT ? value : NULL,
-                                           .value_size = value_size };
+        if (rc == 0 && b->remembers)
+            keep(b, m, found, value, value_size);
     }
     return rc;
 }
 
+static void remember_all(const struct batch *b, struct hti_cache *recent)
+{
+    uint8_t space[8];
+    struct kept kept;
+    struct hti_row row;
+
+    for (size_t at = 0; at < b->kept.size; at += sizeof kept + (size_t)kept.value_size) {
+        memcpy(&kept, b->kept.data + at, sizeof kept);
+        row.key = hti_input_key(&b->core->type, b->arguments->keys, b->misses[kept.miss], space, &row.key_size);
+        row.value = kept.present ? b->kept.data + at + sizeof kept : NULL;
+        row.value_size = (size_t)kept.value_size;
+        hti_cache_fill(recent, &row);
+    }
+}
+
 /*
  * What LMDB said is remembered, unless something was written since memory was asked: the row might be an old one by now.
- * If another writer is at work, it is left for the next time.
+ * If another writer is at work, it is left for the next time. No read transaction may be open: readers in the section may
+ * wait for one, who in turn waits until those that are open have ended.
  */
 static void remember(struct htstore *store, const struct batch *b)
 {
     const struct hti_core *core = b->core;
-    uint8_t space[8];
 
-    if (!b->read || !hti_section_try_close(&store->section))
+    if (b->kept.size == 0 || !hti_section_try_close(&store->section))
         return;
-    for (uint64_t m = 0; core->version == b->version && core->recent && m < b->n_misses; m++) {
-        struct hti_row row = b->read[m];
-        const bool is_known = row.key_size != 0;
-        row.key = hti_input_key(&core->type, b->arguments->keys, b->misses[m], space, &row.key_size);
-        if (is_known)
-            hti_cache_fill(core->recent, &row);
-    }
+    if (core->recent && core->version == b->version)
+        remember_all(b, core->recent);
     hti_section_open(&store->section);
 }
 
@@ -215,9 +247,8 @@ static int ask_section(struct htstore *store, struct batch *b, struct hti_kv_rea
     if (rc == 0 && b->n_misses > 0) {
         b->database = b->core->totals.database;
         b->version = b->core->version;
+        b->remembers = b->core->recent != NULL;
         rc = hti_kv_read_begin(store->kv, false, read, b->error);
-        if (rc == 0 && b->core->recent)
-            b->read = hti_mem_alloc_array((size_t)b->n_misses, sizeof *b->read); /* without memory: not remembered */
     }
     hti_section_leave(line);
     return rc;
@@ -228,13 +259,12 @@ static int look_up_owned(struct htstore *store, struct batch *b)
     struct hti_kv_read *read = NULL;
     int rc = ask_section(store, b, &read);
 
-    if (rc == 0 && b->n_misses > 0) {
+    if (rc == 0 && b->n_misses > 0)
         rc = ask_lmdb(b, read);
-        if (rc == 0)
-            remember(store, b);
-    }
     hti_kv_read_end(read);
-    hti_mem_free(b->read);
+    if (rc == 0)
+        remember(store, b);
+    hti_buf_release(&b->kept);
     return rc;
 }
 

@@ -64,15 +64,19 @@ static int ask_lmdb(struct resolver *r, const struct hti_core *core, const struc
                              r->error);
 }
 
-/* Is there such a row? Its value cannot be kept: readers may push it out at any time. */
+/*
+ * Is there such a row? Its value cannot be kept: readers may push it out at any time. A read transaction may be open here:
+ * see remember() in read.c.
+ */
 static enum hti_found ask_recent(struct htstore *store, const struct hti_core *core, const struct hti_row *row)
 {
     enum hti_found found = HTI_FOUND_ASK;
     const void *value;
     size_t value_size;
 
-    if (core->recent) {
-        struct hti_section_line *line = hti_section_enter(&store->section);
+    struct hti_section_line *line = core->recent ? hti_section_try_enter(&store->section) : NULL;
+
+    if (line) {
         found = hti_lookup_memory(core, row->key, row->key_size, &value, &value_size);
         hti_section_leave(line);
     }

@@ -42,7 +42,7 @@ static uint32_t line_number(void)
  * The increment and the load of `closed`, and in hti_section_close() the store and the loads of the counts, are all
  * sequentially consistent: of a reader and a writer that come together at least one sees the other.
  */
-struct hti_section_line *hti_section_enter(struct hti_section *section)
+struct hti_section_line *hti_section_try_enter(struct hti_section *section)
 {
     struct hti_section_line *line = &section->lines[line_number()];
 
@@ -50,6 +50,16 @@ struct hti_section_line *hti_section_enter(struct hti_section *section)
     if (atomic_load(&section->closed) == 0)
         return line;
     atomic_fetch_sub(&line->n_readers, 1);
+    return NULL;
+}
+
+struct hti_section_line *hti_section_enter(struct hti_section *section)
+{
+    struct hti_section_line *line = hti_section_try_enter(section);
+
+    if (line)
+        return line;
+    line = &section->lines[line_number()];
     pthread_mutex_lock(&section->writer);
     atomic_fetch_add(&line->n_readers, 1); /* no writer is inside, and none can close before this count is seen */
     pthread_mutex_unlock(&section->writer);

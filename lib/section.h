@@ -35,6 +35,8 @@ void hti_section_release(struct hti_section *section);
 
 /* The line of the calling thread, to be given back to hti_section_leave(). */
 struct hti_section_line *hti_section_enter(struct hti_section *section);
+/* The same, or NULL if a writer is there: for who holds what the readers inside may wait for. */
+struct hti_section_line *hti_section_try_enter(struct hti_section *section);
 void hti_section_leave(struct hti_section_line *line);
 
 void hti_section_close(struct hti_section *section); /* alone in the section */

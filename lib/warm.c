@@ -158,6 +158,7 @@ static int add_slice(struct slice *s)
     return added != 0 ? added : rc;
 }
 
+/* The section is closed with a read transaction open: nobody replaces the map or closes a database without flush_mutex. */
 static int warm_slice(struct htstore *store, struct hti_core *core, struct htstore_error *error)
 {
     struct slice *s = hti_mem_zalloc(sizeof *s);
