@@ -311,6 +311,25 @@ static void load_fixed_key(const struct hti_row_type *type, const void *stored, 
     store_little(out, from_ordered(type, ordered), type->key_size);
 }
 
+void hti_codec_order_keys(const struct hti_row_type *type, const uint8_t *packed, size_t n, uint64_t *ordered)
+{
+    const struct hti_row_type copy = *type; /* which the results cannot change */
+
+    if (copy.key_dtype == HTSTORE_INT64 || copy.key_dtype == HTSTORE_UINT64) {
+        const uint64_t flip = copy.key_dtype == HTSTORE_INT64 ? SIGN_BIT : 0;
+        for (size_t i = 0; i < n; i++)
+            ordered[i] = hti_load_le64(packed + 8 * i) ^ flip;
+        return;
+    }
+    for (size_t i = 0; i < n; i++)
+        ordered[i] = to_ordered(&copy, load_little(packed + i * copy.key_size, copy.key_size));
+}
+
+void hti_codec_key_of_order(const struct hti_row_type *type, uint64_t ordered, uint8_t *packed)
+{
+    store_little(packed, from_ordered(type, ordered), type->key_size);
+}
+
 bool hti_codec_key_is_long(const struct hti_row_type *type, size_t key_size)
 {
     return type->key_size == 0 && key_size > HTI_SHORT_KEY_MAX;

@@ -69,6 +69,12 @@ bool hti_codec_key_is_long(const struct hti_row_type *type, size_t key_size);
 /* Returns the size of the stored key. */
 size_t hti_codec_store_key(const struct hti_row_type *type, const void *key, size_t key_size,
                            uint8_t out[HTI_STORED_KEY_MAX]);
+/*
+ * Ordered keys: the stored form of keys of fixed width, as numbers: their bytes are the first ones of the number in big-endian
+ * order, zeros follow. And the packed key of one.
+ */
+void hti_codec_order_keys(const struct hti_row_type *type, const uint8_t *packed, size_t n, uint64_t *ordered);
+void hti_codec_key_of_order(const struct hti_row_type *type, uint64_t ordered, uint8_t *packed);
 /* Size of the stored row. */
 size_t hti_codec_stored_size(const struct hti_row_type *type, const struct hti_row *row);
 /* Writes hti_codec_stored_size() bytes. `hash` is hti_hash_row() of the row. */
