@@ -8,7 +8,11 @@
 #include "mem.h"
 #include "run.h"
 
-#define MAX_DIRTY_PAGES 45000u /* LMDB spills at 131071, and copies every page that it writes: stay far below */
+/*
+ * LMDB spills at 131071, and there may be twice as many as are counted. Fewer are better, too: pages can be used again only two
+ * transactions later, and LMDB keeps the list of dirty ones sorted by insertion. Each transaction costs two syncs.
+ */
+#define MAX_DIRTY_PAGES 20000u
 #define TRIM_ROWS 30000u /* rows of a garbage database deleted in one transaction */
 #define RETRY_MS 100u /* between attempts after one that failed */
 #define IDLE_MS 3600000u
@@ -447,7 +451,7 @@ int hti_flush_collect(struct htstore *store, struct htstore_error *error)
 
 static bool is_due(const struct htstore *store, uint64_t now)
 {
-    if (store->n_waiting > 0 || store->delta_bytes >= store->options.delta_bytes / 4 * 3)
+    if (store->n_waiting > 0 || store->delta_bytes >= HTI_FLUSH_AT(store->options.delta_bytes))
         return true;
     return store->delta_since_ms != 0 && now >= store->delta_since_ms + store->options.flush_age_ms;
 }

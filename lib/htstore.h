@@ -388,8 +388,8 @@ struct htstore_options {
     uint32_t slow_reader_ms; /**< a cursor open for longer is reported, ms; default 60000 */
     uint64_t map_size; /**< address space reserved for data.mdb, bytes; default 1 TiB. It grows by itself */
     uint64_t cache_bytes; /**< memory for tables held in memory, bytes; default a quarter of physical memory */
-    uint64_t delta_bytes; /**< memory for rows not yet flushed, bytes, >= 64 KiB; default 64 MiB. At 3/4 of it a
-                                     flush starts, at the whole of it writers wait */
+    uint64_t delta_bytes; /**< memory for rows not yet flushed, bytes, >= 64 KiB; default 128 MiB. At half
+                                     of it a flush starts, at the whole of it writers wait */
     uint64_t segment_bytes; /**< size of a journal segment, bytes, 64 KiB to 1 GiB; default 64 MiB */
     htstore_log_fn log; /**< NULL: silent */
     void *log_user;
