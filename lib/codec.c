@@ -155,6 +155,18 @@ void hti_codec_pack_key(const struct hti_row_type *type, const void *element, ui
     store_little(out, bits, type->key_size);
 }
 
+void hti_codec_pack_keys(const struct hti_row_type *type, const void *elements, size_t n, uint8_t *out)
+{
+    const uint8_t *element = elements;
+
+    if (!is_float(type->key_dtype)) {
+        pack_elements(type->key_dtype, out, element, n * type->key_size);
+        return;
+    }
+    for (size_t i = 0; i < n; i++)
+        hti_codec_pack_key(type, element + i * type->key_size, out + i * type->key_size);
+}
+
 void hti_codec_unpack_key(const struct hti_row_type *type, const void *packed, void *element)
 {
     store_native(element, load_little(packed, type->key_size), type->key_size);
@@ -201,6 +213,11 @@ void hti_codec_pack_value(const struct hti_row_type *type, const void *elements,
         pack_strings(type, elements, out);
     else
         pack_elements(type->value_dtype, out, elements, type->value_size);
+}
+
+void hti_codec_pack_values(const struct hti_row_type *type, const void *elements, size_t n, uint8_t *out)
+{
+    pack_elements(type->value_dtype, out, elements, n * type->value_size);
 }
 
 /* Walk the strings of a packed value, storing them to `elements` if not NULL. Returns whether the sizes add up. */
@@ -273,6 +290,12 @@ bool hti_codec_key_is_valid(const struct hti_row_type *type, const void *packed,
     default:
         return true;
     }
+}
+
+bool hti_codec_is_always_valid(const struct hti_row_type *type)
+{
+    return type->key_dtype >= HTSTORE_INT8 && type->key_dtype <= HTSTORE_UINT64 && type->value_is_fixed &&
+           type->value_dtype != HTSTORE_BOOL && type->value_size <= HTSTORE_MAX_ROW_SIZE - sizeof(uint64_t);
 }
 
 static bool is_signed_integer(uint32_t dtype)
