@@ -218,7 +218,7 @@ static int compare_items(const void *a, const void *b)
 
 /*
  * Strings that share the first `depth` bytes, by the next 8, then those that share these too by the next, and so on: a comparison
- * would read all of what they share each time. Where strings end among zeros words say nothing, hence the comparison at the end.
+ * would read all of what they share each time. Words say nothing of strings that have ended: those are compared.
  */
 static void sort_strings(struct hti_radix_item *items, struct hti_radix_item *scratch, size_t n, size_t depth)
 {
