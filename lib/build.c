@@ -153,7 +153,7 @@ int hti_build_stored(struct hti_build *build, struct hti_kv_bytes key, struct ht
         rc = begin_transaction(build, bytes, &own);
     }
     if (rc == 0)
-        rc = hti_kv_append(build->write, build->totals.database, key, value, &own);
+        rc = hti_kv_append(build->write, build->totals.database, key, value, NULL, &own);
     if (rc != 0)
         return fail(build, rc, &own, error);
     build->bytes += bytes;

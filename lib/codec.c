@@ -167,6 +167,18 @@ void hti_codec_pack_key(const struct hti_row_type *type, const void *element, ui
     store_little(out, bits, type->key_size);
 }
 
+void hti_codec_pack_keys(const struct hti_row_type *type, const void *elements, size_t n, uint8_t *out)
+{
+    const uint8_t *element = elements;
+
+    if (!is_float(type->key_dtype)) {
+        pack_elements(type->key_dtype, out, element, n * type->key_size);
+        return;
+    }
+    for (size_t i = 0; i < n; i++)
+        hti_codec_pack_key(type, element + i * type->key_size, out + i * type->key_size);
+}
+
 void hti_codec_unpack_key(const struct hti_row_type *type, const void *packed, void *element)
 {
     store_native(element, load_little(packed, type->key_size), type->key_size);
@@ -213,6 +225,11 @@ void hti_codec_pack_value(const struct hti_row_type *type, const void *elements,
         pack_strings(type, elements, out);
     else
         pack_elements(type->value_dtype, out, elements, type->value_size);
+}
+
+void hti_codec_pack_values(const struct hti_row_type *type, const void *elements, size_t n, uint8_t *out)
+{
+    pack_elements(type->value_dtype, out, elements, n * type->value_size);
 }
 
 /* Walk the strings of a packed value, storing them to `elements` if not NULL. Returns whether the sizes add up. */
@@ -287,6 +304,12 @@ bool hti_codec_key_is_valid(const struct hti_row_type *type, const void *packed,
     }
 }
 
+bool hti_codec_is_always_valid(const struct hti_row_type *type)
+{
+    return type->key_dtype >= HTSTORE_INT8 && type->key_dtype <= HTSTORE_UINT64 && type->value_is_fixed &&
+           type->value_dtype != HTSTORE_BOOL && type->value_size <= HTSTORE_MAX_ROW_SIZE - sizeof(uint64_t);
+}
+
 static bool is_signed_integer(uint32_t dtype)
 {
     return dtype >= HTSTORE_INT8 && dtype <= HTSTORE_INT64;
@@ -321,6 +344,25 @@ static void load_fixed_key(const struct hti_row_type *type, const void *stored, 
 {
     uint64_t ordered = __builtin_bswap64(load_little(stored, type->key_size));
     store_little(out, from_ordered(type, ordered), type->key_size);
+}
+
+void hti_codec_order_keys(const struct hti_row_type *type, const uint8_t *packed, size_t n, uint64_t *ordered)
+{
+    const struct hti_row_type copy = *type; /* which the results cannot change */
+
+    if (copy.key_dtype == HTSTORE_INT64 || copy.key_dtype == HTSTORE_UINT64) {
+        const uint64_t flip = copy.key_dtype == HTSTORE_INT64 ? SIGN_BIT : 0;
+        for (size_t i = 0; i < n; i++)
+            ordered[i] = hti_load_le64(packed + 8 * i) ^ flip;
+        return;
+    }
+    for (size_t i = 0; i < n; i++)
+        ordered[i] = to_ordered(&copy, load_little(packed + i * copy.key_size, copy.key_size));
+}
+
+void hti_codec_key_of_order(const struct hti_row_type *type, uint64_t ordered, uint8_t *packed)
+{
+    store_little(packed, from_ordered(type, ordered), type->key_size);
 }
 
 bool hti_codec_key_is_long(const struct hti_row_type *type, size_t key_size)

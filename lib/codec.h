@@ -46,6 +46,8 @@ struct hti_row {
 
 /* Pack a fixed-width key element at `element` (native) to type->key_size bytes. */
 void hti_codec_pack_key(const struct hti_row_type *type, const void *element, uint8_t *out);
+/* The same of `n` elements, one behind the other. */
+void hti_codec_pack_keys(const struct hti_row_type *type, const void *elements, size_t n, uint8_t *out);
 /* The inverse, for exports: packed bytes to the caller's element. */
 void hti_codec_unpack_key(const struct hti_row_type *type, const void *packed, void *element);
 
@@ -53,6 +55,8 @@ void hti_codec_unpack_key(const struct hti_row_type *type, const void *packed, v
 #define HTI_SIZE_OVERFLOW SIZE_MAX
 size_t hti_codec_value_size(const struct hti_row_type *type, const void *elements);
 void hti_codec_pack_value(const struct hti_row_type *type, const void *elements, uint8_t *out);
+/* The same of `n` rows of fixed width, one behind the other. */
+void hti_codec_pack_values(const struct hti_row_type *type, const void *elements, size_t n, uint8_t *out);
 /*
  * Packed value to the caller's elements. Strings: struct htstore_bytes that point into `packed`. HTSTORE_ECORRUPT if a
  * string value's sizes do not add up (no error struct: the caller knows the row).
@@ -63,6 +67,8 @@ bool hti_codec_values_are_native(const struct hti_row_type *type);
 bool hti_codec_keys_are_native(const struct hti_row_type *type);
 /* Is this a well-formed packed value of the type? For everything that comes from files. */
 bool hti_codec_value_is_valid(const struct hti_row_type *type, const void *packed, size_t size);
+/* Are all bytes of the right size well-formed: keys and values of numbers, floats as keys excepted? */
+bool hti_codec_is_always_valid(const struct hti_row_type *type);
 /* Is this a well-formed, canonical packed key (bool 0/1, no NaN, no -0.0, right size)? */
 bool hti_codec_key_is_valid(const struct hti_row_type *type, const void *packed, size_t size);
 
@@ -72,6 +78,12 @@ bool hti_codec_key_is_long(const struct hti_row_type *type, size_t key_size);
 /* Returns the size of the stored key. */
 size_t hti_codec_store_key(const struct hti_row_type *type, const void *key, size_t key_size,
                            uint8_t out[HTI_STORED_KEY_MAX]);
+/*
+ * Ordered keys: the stored form of keys of fixed width, as numbers: their bytes are the first ones of the number in big-endian
+ * order, zeros follow. And the packed key of one.
+ */
+void hti_codec_order_keys(const struct hti_row_type *type, const uint8_t *packed, size_t n, uint64_t *ordered);
+void hti_codec_key_of_order(const struct hti_row_type *type, uint64_t ordered, uint8_t *packed);
 /* Size of the stored row. */
 size_t hti_codec_stored_size(const struct hti_row_type *type, const struct hti_row *row);
 /* Writes hti_codec_stored_size() bytes. `hash` is hti_hash_row() of the row. */

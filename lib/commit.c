@@ -382,7 +382,7 @@ static void lead(struct htstore *store)
     note_interval(store, group, sync);
     finish_group(store, group, n_done, &error);
     store->leading = false;
-    if (store->delta_bytes >= store->options.delta_bytes / 4 * 3)
+    if (store->delta_bytes >= HTI_FLUSH_AT(store->options.delta_bytes))
         pthread_cond_broadcast(&store->work);
     pthread_cond_broadcast(&store->write_changed);
 }

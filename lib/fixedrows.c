@@ -307,3 +307,56 @@ int hti_fixedrows_store(uint64_t table_id, const struct hti_columns *columns, st
         buf->size += size;
     return rc;
 }
+
+/* --- one by one, in any order of memory --- */
+
+static inline __attribute__((always_inline)) void gather_items(const struct hti_row_type *type,
+                                                               const struct hti_radix_item *items, uint32_t n,
+                                                               struct widths w, bool integers, uint8_t *image)
+{
+    for (uint32_t i = 0; i < n; i++, image += SIZE_SIZE + w.key + w.value) {
+        uint8_t *key = image + SIZE_SIZE;
+        hti_store_le32(image, (uint32_t)w.key);
+        if (integers)
+            store_number(key, (items[i].key >> (64 - 8 * w.key)) ^ w.sign, w.key);
+        else
+            hti_codec_key_of_order(type, items[i].key, key);
+        if (items[i].place)
+            memcpy(key + w.key, items[i].place, w.value);
+        else
+            memset(key + w.key, 0, w.value);
+    }
+}
+
+static inline __attribute__((always_inline)) void seal_items(const struct hti_row_type *type, uint64_t table_id,
+                                                             const struct hti_radix_item *items, uint32_t n,
+                                                             struct widths w, bool integers,
+                                                             struct hti_fixedrows_sealed *sealed)
+{
+    const uint8_t *value = sealed->images + SIZE_SIZE + w.key;
+    uint8_t *row = sealed->rows;
+
+    gather_items(type, items, n, w, integers, sealed->images);
+    hti_rowhash_many(sealed->images, SIZE_SIZE + w.key + w.value, n, sealed->hashes);
+    for (uint32_t i = 0; i < n; i++) {
+        hti_store_be64(sealed->keys + i * 8, items[i].key);
+        memcpy(row, value, w.value);
+        hti_store_le32(row + w.value, hti_hash_row_checksum(sealed->hashes[i], table_id));
+        row += w.value + CHECKSUM_SIZE;
+        value += SIZE_SIZE + w.key + w.value;
+    }
+}
+
+void hti_fixedrows_seal(const struct hti_row_type *type, uint64_t table_id, const struct hti_radix_item *items,
+                        uint32_t n, struct hti_fixedrows_sealed *sealed)
+{
+    const bool integers = type->key_dtype >= HTSTORE_INT8 && type->key_dtype <= HTSTORE_UINT64;
+    const struct widths w = widths_of(type);
+
+    if (integers && w.key == 8 && w.value == 8)
+        seal_items(type, table_id, items, n, (struct widths){ 8, 8, w.sign }, true, sealed);
+    else if (integers && w.key == 8 && w.value == 4)
+        seal_items(type, table_id, items, n, (struct widths){ 8, 4, w.sign }, true, sealed);
+    else
+        seal_items(type, table_id, items, n, w, integers, sealed);
+}

@@ -13,6 +13,7 @@
 #include "codec.h"
 #include "columns.h"
 #include "kvwalk.h"
+#include "radix.h"
 
 #define HTI_FIXEDROWS_MAX_VALUE 256u
 
@@ -51,5 +52,20 @@ int hti_fixedrows_load(uint64_t table_id, const struct hti_fixedrows_leaf *leaf,
  */
 int hti_fixedrows_store(uint64_t table_id, const struct hti_columns *columns, struct hti_buf *buf,
                         struct hti_hash128 *digest);
+
+/*
+ * The stored forms and hashes of some rows of fixed width, of keys of any dtype, for those who have ordered keys (codec.h) and packed
+ * values. Sizes of values up to HTI_FIXEDROWS_MAX_VALUE.
+ */
+#define HTI_FIXEDROWS_GROUP 64u
+struct hti_fixedrows_sealed {
+    uint8_t keys[HTI_FIXEDROWS_GROUP * 8]; /* stored keys, 8 bytes apart */
+    uint8_t rows[HTI_FIXEDROWS_GROUP * (HTI_FIXEDROWS_MAX_VALUE + 4)]; /* stored rows, one behind the other */
+    struct hti_hash128 hashes[HTI_FIXEDROWS_GROUP];
+    uint8_t images[HTI_FIXEDROWS_GROUP * (4 + 8 + HTI_FIXEDROWS_MAX_VALUE)]; /* what is hashed */
+};
+/* Up to HTI_FIXEDROWS_GROUP items. One without a value gets its stored key only. */
+void hti_fixedrows_seal(const struct hti_row_type *type, uint64_t table_id, const struct hti_radix_item *items,
+                        uint32_t n, struct hti_fixedrows_sealed *sealed);
 
 #endif

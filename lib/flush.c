@@ -4,11 +4,15 @@
 #include <assert.h>
 #include <string.h>
 
+#include "flushrows.h"
 #include "mem.h"
 #include "run.h"
 
-#define MAX_DIRTY_PAGES 45000u /* LMDB spills at 131071, and copies every page that it writes: stay far below */
-#define PAGES_PER_TABLE 16u /* branch pages, catalogue */
+/*
+ * LMDB spills at 131071, and there may be twice as many as are counted. Fewer are better, too: pages can be used again only two
+ * transactions later, and LMDB keeps the list of dirty ones sorted by insertion. Each transaction costs two syncs.
+ */
+#define MAX_DIRTY_PAGES 20000u
 #define TRIM_ROWS 30000u /* rows of a garbage database deleted in one transaction */
 #define RETRY_MS 100u /* between attempts after one that failed */
 #define IDLE_MS 3600000u
@@ -16,10 +20,8 @@
 /* A table within one transaction. */
 struct target {
     struct hti_core *core;
-    struct hti_totals_record totals; /* as they will be */
+    struct hti_flushrows rows;
     uint64_t old_database; /* replaced by a clear: becomes garbage */
-    uint64_t leaf_pages;
-    uint64_t n_rows, bytes, overflow_pages; /* changed so far in this transaction */
     bool pin_kept; /* the pin of its database goes over to the table */
 };
 
@@ -36,8 +38,7 @@ struct flush {
     struct target *targets;
     uint32_t n_targets, max_targets;
     struct hti_store_record record;
-    uint8_t *space; /* for a stored row */
-    size_t space_size;
+    struct hti_buf space; /* for a stored row */
     struct htstore_error *error;
 };
 
@@ -51,19 +52,23 @@ static int no_memory(struct flush *f)
 static int add_target(struct flush *f, const struct hti_run_table *table, bool started)
 {
     struct target *t = &f->targets[f->n_targets];
+    struct hti_totals_record *totals;
     int rc = 0;
 
     memset(t, 0, sizeof *t);
     t->core = table->core;
-    t->totals = table->core->totals;
+    t->rows = (struct hti_flushrows){
+        .kv = f->store->kv, .run = &f->run, .table = table, .totals = table->core->totals, .space = &f->space
+    };
+    totals = &t->rows.totals;
     if (table->cleared && !started) {
-        t->old_database = t->totals.database;
-        t->totals = (struct hti_totals_record){ .id = t->totals.id };
+        t->old_database = totals->database;
+        *totals = (struct hti_totals_record){ .id = totals->id };
     }
-    if (t->totals.database == 0 && table->end > table->begin)
-        t->totals.database = f->record.next_id++;
-    if (t->totals.database != 0)
-        rc = hti_kv_acquire(f->store->kv, t->totals.database, true, f->error);
+    if (totals->database == 0 && table->end > table->begin)
+        totals->database = f->record.next_id++;
+    if (totals->database != 0)
+        rc = hti_kv_acquire(f->store->kv, totals->database, true, f->error);
     if (rc == 0)
         f->n_targets++;
     return rc;
@@ -82,98 +87,16 @@ static int choose_targets(struct flush *f)
 static void release_targets(struct flush *f)
 {
     for (uint32_t i = 0; i < f->n_targets; i++)
-        if (f->targets[i].totals.database != 0 && !f->targets[i].pin_kept)
-            hti_kv_release(f->store->kv, f->targets[i].totals.database);
+        if (f->targets[i].rows.totals.database != 0 && !f->targets[i].pin_kept)
+            hti_kv_release(f->store->kv, f->targets[i].rows.totals.database);
     f->n_targets = 0;
 }
 
-/* Every row touches its leaf, but not more leaves than there are; new rows make new leaves, at worst half full. */
-static uint64_t pages_of(const struct target *t, uint32_t page_size)
-{
-    const uint64_t most = t->leaf_pages + t->bytes / (page_size / 2) + 1;
-
-    return (t->n_rows < most ? t->n_rows : most) + t->overflow_pages + t->n_rows / 50 + PAGES_PER_TABLE;
-}
-
-/* --- rows --- */
-
-static int make_space(struct flush *f, size_t size)
-{
-    uint8_t *more;
-
-    if (size <= f->space_size)
-        return 0;
-    more = hti_mem_realloc_array(f->space, size, 1);
-    if (!more)
-        return no_memory(f);
-    f->space = more;
-    f->space_size = size;
-    return 0;
-}
-
-/* Count and digest follow what the page holds, so that replaying is harmless and a rotten row stays provable. */
-static void forget_old(struct target *t, struct hti_kv_bytes key, struct hti_kv_bytes old)
-{
-    uint8_t key_space[8];
-    struct hti_row row;
-
-    hti_codec_peek_row(&t->core->type, key.data, key.size, old.data, old.size, key_space, &row);
-    hti_digest_subtract(&t->totals.digest, hti_hash_row(row.key, row.key_size, row.value, row.value_size));
-    t->totals.n_rows--;
-}
-
-static int put_row(struct flush *f, struct target *t, struct hti_kv_bytes key, const struct hti_row *row)
-{
-    const size_t size = hti_codec_stored_size(&t->core->type, row);
-    const struct hti_hash128 hash = hti_hash_row(row->key, row->key_size, row->value, row->value_size);
-    struct hti_kv_bytes old;
-    int rc = make_space(f, size);
-
-    if (rc != 0)
-        return rc;
-    hti_codec_store_row(&t->core->type, t->core->record.id, row, hash, f->space);
-    rc = hti_kv_get(f->write, t->totals.database, key, &old, f->error);
-    if (rc < 0)
-        return rc;
-    if (rc == 0 && old.size == size && memcmp(old.data, f->space, size) == 0)
-        return 0;
-    if (rc == 0)
-        forget_old(t, key, old);
-    hti_digest_add(&t->totals.digest, hash);
-    t->totals.n_rows++;
-    t->n_rows++;
-    t->bytes += key.size + size + 10;
-    t->overflow_pages += hti_kv_overflow_pages(f->store->kv, key.size, size);
-    return hti_kv_put(f->write, t->totals.database, key, (struct hti_kv_bytes){ f->space, size }, f->error);
-}
-
-static int remove_row(struct flush *f, struct target *t, struct hti_kv_bytes key)
-{
-    struct hti_kv_bytes old;
-    int rc = hti_kv_get(f->write, t->totals.database, key, &old, f->error);
-
-    if (rc != 0)
-        return rc == 1 ? 0 : rc;
-    forget_old(t, key, old);
-    t->n_rows++;
-    rc = hti_kv_remove(f->write, t->totals.database, key, f->error);
-    return rc == 1 ? 0 : rc;
-}
-
-static int apply_row(struct flush *f, struct target *t, const struct hti_run_row *entry)
-{
-    uint8_t space[HTI_STORED_KEY_MAX];
-    const size_t size = hti_codec_store_key(&t->core->type, entry->key, entry->key_size, space);
-    const struct hti_kv_bytes key = { space, size };
-    const struct hti_row row = { entry->key, entry->key_size, entry->value, entry->value_size };
-
-    return entry->value ? put_row(f, t, key, &row) : remove_row(f, t, key);
-}
+/* --- a step --- */
 
 /* Apply rows of the targets until all are in or the transaction is large enough. *table and *row: how far it came. */
 static int fill(struct flush *f, uint32_t *table, size_t *row)
 {
-    const uint32_t page_size = hti_kv_page_size(f->store->kv);
     uint64_t pages = 0; /* of the targets before this one */
     int rc = 0;
 
@@ -183,36 +106,20 @@ static int fill(struct flush *f, uint32_t *table, size_t *row)
         struct target *t = &f->targets[i];
         const struct hti_run_table *source = &f->run.tables[f->table + i];
         size_t at = i == 0 && f->table_started ? f->row : source->begin;
-        for (; at < source->end && pages + pages_of(t, page_size) < MAX_DIRTY_PAGES; at++) {
-            rc = apply_row(f, t, &f->run.rows[at]);
-            if (rc != 0)
-                return rc;
-        }
+        rc = hti_flushrows_begin(&t->rows, f->write, f->error);
+        if (rc == 0 && pages < MAX_DIRTY_PAGES)
+            rc = hti_flushrows_apply(&t->rows, f->write, &at, MAX_DIRTY_PAGES - pages, f->error);
+        if (rc != 0)
+            return rc;
         if (at < source->end) {
             *table = f->table + i;
             *row = at;
             return 0;
         }
-        pages += pages_of(t, page_size);
+        pages += hti_flushrows_pages(&t->rows);
     }
     *table = f->table + f->n_targets;
     return 0;
-}
-
-/* --- a step --- */
-
-static int begin_step(struct flush *f)
-{
-    struct hti_kv_shape shape;
-    int rc = hti_kv_begin(f->store->kv, &f->write, f->error);
-
-    for (uint32_t i = 0; rc == 0 && i < f->n_targets; i++) {
-        if (f->targets[i].totals.database == 0)
-            continue;
-        rc = hti_kv_shape(f->write, f->targets[i].totals.database, &shape, f->error);
-        f->targets[i].leaf_pages = shape.leaf_pages;
-    }
-    return rc;
 }
 
 static int put_catalog(struct flush *f, uint32_t n_used, bool last)
@@ -226,7 +133,7 @@ static int put_catalog(struct flush *f, uint32_t n_used, bool last)
     for (uint32_t i = 0; rc == 0 && i < n_used; i++) {
         const struct target *t = &f->targets[i];
         const struct hti_garbage_record garbage = { .database = t->old_database };
-        rc = hti_catalog_put_totals(f->write, &t->totals, f->error);
+        rc = hti_catalog_put_totals(f->write, &t->rows.totals, f->error);
         if (rc == 0 && t->old_database != 0)
             rc = hti_catalog_put_garbage(f->write, &garbage, f->error);
     }
@@ -238,16 +145,16 @@ static void publish_target(struct htstore *store, struct target *t)
 {
     struct hti_core *core = t->core;
 
-    if (core->totals.database != t->totals.database) {
+    if (core->totals.database != t->rows.totals.database) {
         if (core->pinned)
             hti_kv_release(store->kv, core->totals.database);
         core->pinned = false;
     }
     pthread_mutex_lock(&store->objects_mutex);
-    if (!core->pinned && !core->resident && core->n_handles > 0 && t->totals.database != 0)
+    if (!core->pinned && !core->resident && core->n_handles > 0 && t->rows.totals.database != 0)
         core->pinned = t->pin_kept = true;
     pthread_mutex_unlock(&store->objects_mutex);
-    core->totals = t->totals;
+    core->totals = t->rows.totals;
 }
 
 /* What was committed becomes what lookups and resolvers go by. */
@@ -296,7 +203,7 @@ static int try_step(struct flush *f)
     f->record = f->store->record;
     rc = choose_targets(f);
     if (rc == 0)
-        rc = begin_step(f);
+        rc = hti_kv_begin(f->store->kv, &f->write, f->error);
     if (rc == 0)
         rc = fill(f, &table, &row);
     if (rc == 0)
@@ -324,6 +231,7 @@ int hti_flush_records(struct htstore *store, const struct hti_record *list, uint
     struct flush f = { .store = store, .lsn = lsn, .error = error };
     int rc;
 
+    hti_buf_init(&f.space);
     f.max_targets = store->options.max_open_tables / 2;
     rc = hti_run_build(store, list, &f.run, error);
     if (rc != 0)
@@ -336,7 +244,7 @@ int hti_flush_records(struct htstore *store, const struct hti_record *list, uint
             rc = run_step(&f);
     } while (rc == 0 && f.table < f.run.n_tables);
     hti_mem_free(f.targets);
-    hti_mem_free(f.space);
+    hti_buf_release(&f.space);
     hti_run_release(&f.run);
     return rc;
 }
@@ -543,7 +451,7 @@ int hti_flush_collect(struct htstore *store, struct htstore_error *error)
 
 static bool is_due(const struct htstore *store, uint64_t now)
 {
-    if (store->n_waiting > 0 || store->delta_bytes >= store->options.delta_bytes / 4 * 3)
+    if (store->n_waiting > 0 || store->delta_bytes >= HTI_FLUSH_AT(store->options.delta_bytes))
         return true;
     return store->delta_since_ms != 0 && now >= store->delta_since_ms + store->options.flush_age_ms;
 }

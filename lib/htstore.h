@@ -392,8 +392,8 @@ struct htstore_options {
                                      that fit are resident; of others the rows asked for lately are kept. Each table
                                      in use gets its share, and what growing tables exceed it by is given back soon
                                      after. Rows not yet flushed (delta_bytes) come on top */
-    uint64_t delta_bytes; /**< memory for rows not yet flushed, bytes, >= 64 KiB; default 64 MiB. At 3/4 of it a
-                                     flush starts, at the whole of it writers wait */
+    uint64_t delta_bytes; /**< memory for rows not yet flushed, bytes, >= 64 KiB; default 128 MiB. At half
+                                     of it a flush starts, at the whole of it writers wait */
     uint64_t segment_bytes; /**< size of a journal segment, bytes, 64 KiB to 1 GiB; default 64 MiB */
     htstore_log_fn log; /**< NULL: silent */
     void *log_user;

@@ -52,8 +52,8 @@ struct hti_kv_write {
     MDB_txn *txn;
     uint64_t database;
     MDB_dbi dbi;
-    MDB_cursor *end; /* at the end of `appended`, while rows are appended */
-    uint64_t appended;
+    MDB_cursor *cursor; /* where a row of `walked` was put or found last */
+    uint64_t walked;
 };
 
 struct hti_kv_cursor {
@@ -579,34 +579,114 @@ int hti_kv_put_new(struct hti_kv_write *write, uint64_t database, struct hti_kv_
     return rc == MDB_KEYEXIST ? 1 : write_result(write, rc, "store a record", error);
 }
 
-static void close_end(struct hti_kv_write *write)
+static void close_cursor(struct hti_kv_write *write)
 {
-    if (write->end)
-        mdb_cursor_close(write->end);
-    write->end = NULL;
+    if (write->cursor)
+        mdb_cursor_close(write->cursor);
+    write->cursor = NULL;
 }
 
-/* A cursor that stays at the end, where mdb_put() would come down from the root for each row. */
-static int open_end(struct hti_kv_write *write, uint64_t database)
+/* A cursor stays where it is, where mdb_put() would come down from the root for each row. */
+static int open_cursor(struct hti_kv_write *write, uint64_t database)
 {
-    if (write->end && write->appended == database)
+    if (write->cursor && write->walked == database)
         return 0;
-    close_end(write);
-    write->appended = database;
-    return mdb_cursor_open(write->txn, write_handle(write, database), &write->end);
+    close_cursor(write);
+    write->walked = database;
+    return mdb_cursor_open(write->txn, write_handle(write, database), &write->cursor);
+}
+
+/* Where the row at the cursor lies now. Nothing is known of it if LMDB does not say. */
+static void tell_place(MDB_cursor *cursor, struct hti_kv_bytes *stored)
+{
+    MDB_val k, v;
+
+    *stored = (struct hti_kv_bytes){ NULL, 0 };
+    if (mdb_cursor_get(cursor, &k, &v, MDB_GET_CURRENT) == 0)
+        *stored = (struct hti_kv_bytes){ v.mv_data, v.mv_size };
 }
 
 int hti_kv_append(struct hti_kv_write *write, uint64_t database, struct hti_kv_bytes key, struct hti_kv_bytes value,
-                  struct htstore_error *error)
+                  struct hti_kv_bytes *stored, struct htstore_error *error)
 {
     MDB_val k = to_val(key), v = to_val(value);
-    int rc = open_end(write, database);
+    int rc = open_cursor(write, database);
 
     if (rc == 0)
-        rc = mdb_cursor_put(write->end, &k, &v, MDB_APPEND);
+        rc = mdb_cursor_put(write->cursor, &k, &v, MDB_APPEND);
     if (rc == MDB_KEYEXIST)
         return hti_fail(error, HTSTORE_ECORRUPT, "rows do not come in ascending order of keys");
+    if (rc == 0 && stored)
+        tell_place(write->cursor, stored);
     return write_result(write, rc, "append a row", error);
+}
+
+int hti_kv_last_key(struct hti_kv_write *write, uint64_t database, struct hti_kv_bytes *key,
+                    struct htstore_error *error)
+{
+    MDB_val k, v;
+    int rc = open_cursor(write, database);
+
+    if (rc == 0)
+        rc = mdb_cursor_get(write->cursor, &k, &v, MDB_LAST);
+    if (rc == MDB_NOTFOUND)
+        return 1;
+    if (rc != 0)
+        return fail(write->kv, rc, "read a row", error);
+    *key = (struct hti_kv_bytes){ k.mv_data, k.mv_size };
+    return 0;
+}
+
+int hti_kv_offer(struct hti_kv_write *write, uint64_t database, struct hti_kv_bytes key, struct hti_kv_bytes value,
+                 struct hti_kv_bytes *stored, struct htstore_error *error)
+{
+    MDB_val k = to_val(key), v = to_val(value);
+    int rc = open_cursor(write, database);
+
+    if (rc == 0)
+        rc = mdb_cursor_put(write->cursor, &k, &v, MDB_NOOVERWRITE);
+    if (rc == MDB_KEYEXIST) {
+        *stored = (struct hti_kv_bytes){ v.mv_data, v.mv_size };
+        return 1;
+    }
+    if (rc == 0)
+        tell_place(write->cursor, stored);
+    return write_result(write, rc, "store a row", error);
+}
+
+int hti_kv_find(struct hti_kv_write *write, uint64_t database, struct hti_kv_bytes key, struct hti_kv_bytes *stored,
+                struct htstore_error *error)
+{
+    MDB_val k = to_val(key), v;
+    int rc = open_cursor(write, database);
+
+    if (rc == 0)
+        rc = mdb_cursor_get(write->cursor, &k, &v, MDB_SET);
+    if (rc == MDB_NOTFOUND)
+        return 1;
+    if (rc != 0)
+        return fail(write->kv, rc, "read a row", error);
+    *stored = (struct hti_kv_bytes){ v.mv_data, v.mv_size };
+    return 0;
+}
+
+int hti_kv_replace_found(struct hti_kv_write *write, struct hti_kv_bytes key, struct hti_kv_bytes value,
+                         struct hti_kv_bytes *stored, struct htstore_error *error)
+{
+    MDB_val k = to_val(key), v = to_val(value);
+    const int rc = mdb_cursor_put(write->cursor, &k, &v, MDB_CURRENT);
+
+    if (rc == 0)
+        tell_place(write->cursor, stored);
+    return write_result(write, rc, "store a row", error);
+}
+
+int hti_kv_remove_found(struct hti_kv_write *write, struct htstore_error *error)
+{
+    const int rc = mdb_cursor_del(write->cursor, 0);
+
+    close_cursor(write); /* pages may have been merged: begin anew */
+    return write_result(write, rc, "remove a row", error);
 }
 
 int hti_kv_remove(struct hti_kv_write *write, uint64_t database, struct hti_kv_bytes key, struct htstore_error *error)
@@ -656,7 +736,7 @@ int hti_kv_drop(struct hti_kv_write *write, uint64_t database, struct htstore_er
     const MDB_dbi dbi = write_handle(write, database);
     int rc;
 
-    close_end(write);
+    close_cursor(write);
     pthread_mutex_lock(&kv->mutex);
     close_gate(kv);
     rc = mdb_drop(write->txn, dbi, 1);
@@ -687,7 +767,7 @@ int hti_kv_commit(struct hti_kv_write *write, struct htstore_error *error)
 {
     int rc;
 
-    close_end(write);
+    close_cursor(write);
     rc = write_result(write, commit_transaction(write->kv, write->txn), "commit", error);
     if (rc == 0 && write->kv->defers)
         start_writing(write->kv);
@@ -699,7 +779,7 @@ void hti_kv_abort(struct hti_kv_write *write)
 {
     if (!write)
         return;
-    close_end(write);
+    close_cursor(write);
     mdb_txn_abort(write->txn);
     hti_mem_free(write);
 }

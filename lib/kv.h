@@ -68,11 +68,27 @@ int hti_kv_put(struct hti_kv_write *write, uint64_t database, struct hti_kv_byte
 /* Never overwrites: 1 = the key is present, and nothing was changed. */
 int hti_kv_put_new(struct hti_kv_write *write, uint64_t database, struct hti_kv_bytes key, struct hti_kv_bytes value,
                    struct htstore_error *error);
-/* The key must be greater than all others of the database; HTSTORE_ECORRUPT if it is not. */
+/* The key must be greater than all others of the database; HTSTORE_ECORRUPT if it is not. stored: as below; may be NULL. */
 int hti_kv_append(struct hti_kv_write *write, uint64_t database, struct hti_kv_bytes key, struct hti_kv_bytes value,
-                  struct htstore_error *error);
+                  struct hti_kv_bytes *stored, struct htstore_error *error);
+/* The greatest key; valid until the next change. 1 = the database is empty. */
+int hti_kv_last_key(struct hti_kv_write *write, uint64_t database, struct hti_kv_bytes *key,
+                    struct htstore_error *error);
 int hti_kv_remove(struct hti_kv_write *write, uint64_t database, struct hti_kv_bytes key,
                   struct htstore_error *error); /* 1 = absent */
+/*
+ * For many rows of one database in ascending order: each is searched from where the one before it was found. `find` and
+ * `offer`, which stores a row if its key is absent, set *stored to what the database has under the key: 0 = it was stored (offer), or
+ * found (find); 1 = it was there already, and nothing was changed (offer), or it is absent (find). What was found, and
+ * nothing else, may then be replaced or removed. After removals the next search begins at the root again.
+ */
+int hti_kv_offer(struct hti_kv_write *write, uint64_t database, struct hti_kv_bytes key, struct hti_kv_bytes value,
+                 struct hti_kv_bytes *stored, struct htstore_error *error);
+int hti_kv_find(struct hti_kv_write *write, uint64_t database, struct hti_kv_bytes key, struct hti_kv_bytes *stored,
+                struct htstore_error *error);
+int hti_kv_replace_found(struct hti_kv_write *write, struct hti_kv_bytes key, struct hti_kv_bytes value,
+                         struct hti_kv_bytes *stored, struct htstore_error *error);
+int hti_kv_remove_found(struct hti_kv_write *write, struct htstore_error *error);
 /* The stored bytes are valid until the next change in this transaction. 1 = absent. */
 int hti_kv_get(struct hti_kv_write *write, uint64_t database, struct hti_kv_bytes key, struct hti_kv_bytes *value,
                struct htstore_error *error);

@@ -14,20 +14,25 @@ static uint64_t round_up8(uint64_t size)
     return (size + 7) & ~(uint64_t)7;
 }
 
-struct hti_record *hti_record_new(void)
+static struct hti_record *new_record(size_t room)
 {
     struct hti_record *record = hti_mem_zalloc(sizeof *record);
 
     if (!record)
         return NULL;
     hti_buf_init(&record->buf);
-    if (hti_buf_reserve(&record->buf, 256) != 0) {
+    if (hti_buf_reserve(&record->buf, HTI_RECORD_HEADER_SIZE + room) != 0) {
         hti_mem_free(record);
         return NULL;
     }
     memset(record->buf.data, 0, HTI_RECORD_HEADER_SIZE);
     record->buf.size = HTI_RECORD_HEADER_SIZE;
     return record;
+}
+
+struct hti_record *hti_record_new(void)
+{
+    return new_record(192);
 }
 
 void hti_record_free(struct hti_record *record)
@@ -103,6 +108,18 @@ static int row_too_large(struct htstore_error *error, uint64_t index)
     return HTSTORE_EINVAL;
 }
 
+static int measure_fixed(const struct hti_op_source *source, struct hti_op *op, bool put, struct htstore_error *error)
+{
+    const struct hti_row_type *type = source->type;
+    const uint64_t value_size = put ? type->value_size : 0;
+
+    if (source->n_rows > 0 && type->key_size + value_size > HTSTORE_MAX_ROW_SIZE)
+        return row_too_large(error, 0);
+    op->keys_size = source->n_rows * type->key_size;
+    op->values_size = source->n_rows * value_size;
+    return 0;
+}
+
 /* Sizes of both columns; every row is checked against the limit before anything is read from it. */
 static int measure(const struct hti_op_source *source, struct hti_op *op, struct htstore_error *error)
 {
@@ -113,6 +130,8 @@ static int measure(const struct hti_op_source *source, struct hti_op *op, struct
     uint64_t keys = 0, values = 0;
 
     assert(!put || source->values || type->n_elements == 0 || source->n_rows == 0);
+    if (type->key_size && !variable_value)
+        return measure_fixed(source, op, put, error);
     for (uint64_t i = 0; i < source->n_rows; i++) {
         const uint64_t key_size = type->key_size ? type->key_size : strings[i].size;
         uint64_t value_size = put && type->value_is_fixed ? type->value_size : 0;
@@ -140,9 +159,7 @@ static void pack_keys(const struct hti_op_source *source, uint8_t *out)
     const struct htstore_bytes *strings = source->keys;
 
     if (type->key_size) {
-        const uint8_t *element = source->keys;
-        for (uint64_t i = 0; i < source->n_rows; i++, element += type->key_size, out += type->key_size)
-            hti_codec_pack_key(type, element, out);
+        hti_codec_pack_keys(type, source->keys, (size_t)source->n_rows, out);
         return;
     }
     uint8_t *bytes = out + source->n_rows * 4;
@@ -159,6 +176,10 @@ static void pack_values(const struct hti_op_source *source, uint8_t *out)
     const struct hti_row_type *type = source->type;
     uint8_t *bytes = type->value_is_fixed ? out : out + source->n_rows * 4;
 
+    if (type->value_is_fixed && !source->shared_value) {
+        hti_codec_pack_values(type, source->values, (size_t)source->n_rows, out);
+        return;
+    }
     for (uint64_t i = 0; i < source->n_rows; i++) {
         const size_t size = type->value_is_fixed ? type->value_size : hti_codec_value_size(type, value_at(source, i));
         if (!type->value_is_fixed)
@@ -307,43 +328,49 @@ bool hti_record_parse_header(const uint8_t *data, uint64_t binding, struct hti_r
     return header->payload_size <= HTI_RECORD_MAX_SIZE;
 }
 
-static int count_rows(struct hti_record *record)
+static int count_rows(const uint8_t *payload, const struct hti_record_header *header, uint64_t *n_rows)
 {
-    struct hti_op_walk walk;
+    struct hti_op_walk walk = { .left = header->n_ops };
     struct hti_op op;
     int rc;
 
-    hti_op_walk_init(&walk, record);
+    *n_rows = 0;
+    hti_reader_init(&walk.reader, payload, (size_t)header->payload_size);
     while ((rc = hti_op_walk_next(&walk, &op)) == 0) {
         if (op.kind == HTI_OP_PUT_NEW)
             return HTSTORE_ECORRUPT; /* never written */
-        record->n_rows += op.n_rows;
+        *n_rows += op.n_rows;
     }
     return rc == 1 ? 0 : rc;
+}
+
+int hti_record_verify(const struct hti_record_header *header, const uint8_t *payload, uint64_t *n_rows)
+{
+    if (hti_hash64(payload, (size_t)header->payload_size, 0) != header->payload_hash)
+        return HTSTORE_ECORRUPT;
+    return count_rows(payload, header, n_rows);
 }
 
 int hti_record_load(const struct hti_record_header *header, const uint8_t *payload, struct hti_record **out)
 {
     struct hti_record *record;
+    uint64_t n_rows;
     int rc;
 
     *out = NULL;
-    if (hti_hash64(payload, (size_t)header->payload_size, 0) != header->payload_hash)
-        return HTSTORE_ECORRUPT;
-    record = hti_record_new();
+    rc = hti_record_verify(header, payload, &n_rows);
+    if (rc != 0)
+        return rc;
+    record = new_record((size_t)header->payload_size);
     if (!record)
         return HTSTORE_ENOMEM;
-    rc = hti_buf_append(&record->buf, payload, (size_t)header->payload_size);
-    if (rc == 0) {
-        record->n_ops = header->n_ops;
-        record->lsn = header->lsn;
-        record->payload_hash = header->payload_hash;
-        rc = count_rows(record);
-    }
-    if (rc != 0) {
-        hti_record_free(record);
-        return rc;
-    }
+    record->n_ops = header->n_ops;
+    record->n_rows = n_rows;
+    record->lsn = header->lsn;
+    record->payload_hash = header->payload_hash;
+    if (header->payload_size > 0)
+        memcpy(record->buf.data + HTI_RECORD_HEADER_SIZE, payload, (size_t)header->payload_size);
+    record->buf.size += (size_t)header->payload_size;
     *out = record;
     return 0;
 }
@@ -452,6 +479,8 @@ bool hti_op_is_valid(const struct hti_op *op, const struct hti_row_type *type)
     if ((op->kind != HTI_OP_PUT && op->kind != HTI_OP_REMOVE) || op->key_size != type->key_size ||
         op->value_size != op_value_size(type, op->kind))
         return false;
+    if (hti_codec_is_always_valid(type))
+        return true;
     hti_row_walk_init(&walk, op);
     while (hti_row_walk_next(&walk, &row)) {
         if (!hti_codec_key_is_valid(type, row.key, row.key_size))

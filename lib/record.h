@@ -101,6 +101,8 @@ void hti_record_stamp(struct hti_record *record, uint64_t lsn, uint64_t durable_
 
 /* Is this a header of that segment? Never reads beyond HTI_RECORD_HEADER_SIZE bytes. */
 bool hti_record_parse_header(const uint8_t *data, uint64_t binding, struct hti_record_header *header);
+/* Is this the header's payload, and well-formed? 0 or HTSTORE_ECORRUPT. */
+int hti_record_verify(const struct hti_record_header *header, const uint8_t *payload, uint64_t *n_rows);
 /* Make a record of a header and payload that were read; takes a copy. HTSTORE_ENOMEM, HTSTORE_ECORRUPT. */
 int hti_record_load(const struct hti_record_header *header, const uint8_t *payload, struct hti_record **record);
 

@@ -151,8 +151,16 @@ struct replay {
     uint64_t last_lsn;
     struct hti_record *list, **end;
     uint64_t bytes;
+    const struct hti_core *core; /* of the operation before, which is often that of the next */
     struct htstore_error *error;
 };
+
+static const struct hti_core *core_of(struct replay *r, uint64_t id)
+{
+    if (!r->core || r->core->record.id != id)
+        r->core = hti_core_by_id(r->store, id);
+    return r->core;
+}
 
 static int check_record(struct replay *r, const struct hti_record *record)
 {
@@ -162,7 +170,7 @@ static int check_record(struct replay *r, const struct hti_record *record)
 
     hti_op_walk_init(&ops, record);
     while ((rc = hti_op_walk_next(&ops, &op)) == 0) {
-        const struct hti_core *core = hti_core_by_id(r->store, op.table_id);
+        const struct hti_core *core = core_of(r, op.table_id);
         if (!core || !hti_op_is_valid(&op, &core->type))
             break;
     }

@@ -7,14 +7,18 @@
 #include "bytes.h"
 #include "mem.h"
 
+#define GROUP 256u /* keys that are ordered in one call */
+#define WORD_SIZE 8u
+#define FEW_STRINGS 24u /* compared, not sorted by their next word */
+
 /* Tables by id, to find those of the operations. */
 struct builder {
     struct hti_run *run;
     struct hti_core **cores; /* ascending ids */
     uint32_t *slots; /* index in run->tables + 1, by position in cores */
     size_t n_cores;
-    size_t capacity; /* rows */
-    uint32_t sequence;
+    uint32_t n_ops;
+    size_t n_wide; /* rows put so far */
 };
 
 static int compare_cores(const void *a, const void *b)
@@ -45,8 +49,8 @@ static int list_cores(struct htstore *store, struct builder *b)
     return rc;
 }
 
-/* Index in run->tables of the table with this id; added if it is new. -1: there is no such table. */
-static int64_t table_of(struct builder *b, uint64_t id)
+/* The table with this id in run->tables, added if it is new. NULL: there is no such table. */
+static struct hti_run_table *table_of(struct builder *b, uint64_t id)
 {
     size_t low = 0, high = b->n_cores;
 
@@ -58,79 +62,134 @@ static int64_t table_of(struct builder *b, uint64_t id)
             high = middle;
     }
     if (low == b->n_cores || b->cores[low]->record.id != id)
-        return -1;
+        return NULL;
     if (b->slots[low] == 0) {
-        b->run->tables[b->run->n_tables].core = b->cores[low];
+        struct hti_run_table *table = &b->run->tables[b->run->n_tables];
+        table->core = b->cores[low];
+        table->is_fixed = table->core->type.key_size != 0 && table->core->type.value_is_fixed;
         b->slots[low] = ++b->run->n_tables;
     }
-    return (int64_t)b->slots[low] - 1;
+    return &b->run->tables[b->slots[low] - 1];
 }
 
-static uint64_t prefix_of(const struct hti_row_type *type, const struct hti_row *row)
-{
-    uint8_t stored[HTI_STORED_KEY_MAX] = { 0 };
+/* --- the rows of each table, in the order of their arrival --- */
 
-    if (type->key_size == 0) {
-        memcpy(stored, row->key, row->key_size < 8 ? row->key_size : 8);
-        return hti_load_be64(stored);
+/* Called twice for each operation, in order: to count rows, which a clear forgets, and to put them. */
+typedef void (*op_fn)(struct builder *b, struct hti_run_table *table, const struct hti_op *op);
+
+static void count_op(struct builder *b, struct hti_run_table *table, const struct hti_op *op)
+{
+    if (op->kind == HTI_OP_CLEAR) {
+        table->cleared = true;
+        table->first_op = b->n_ops;
+        table->end = 0;
+    } else {
+        table->end += op->n_rows;
     }
-    hti_codec_store_key(type, row->key, row->key_size, stored);
-    return hti_load_be64(stored);
 }
 
-static int add_rows(struct builder *b, uint32_t table, const struct hti_op *op)
+static void put_fixed(const struct hti_row_type *type, const struct hti_op *op, struct hti_radix_item *items)
 {
-    const struct hti_row_type *type = &b->run->tables[table].core->type;
+    uint64_t ordered[GROUP];
+
+    for (uint32_t first = 0, n; first < op->n_rows; first += n) {
+        n = op->n_rows - first < GROUP ? op->n_rows - first : GROUP;
+        hti_codec_order_keys(type, op->keys + (size_t)first * op->key_size, n, ordered);
+        for (uint32_t i = 0; i < n; i++)
+            items[first + i] = (struct hti_radix_item){
+                ordered[i], op->kind == HTI_OP_PUT ? op->values + (size_t)(first + i) * op->value_size : NULL
+            };
+    }
+}
+
+/* Up to 8 bytes of a string from `depth` on, as a number; zero-padded. */
+static uint64_t word_at(const struct hti_run_wide *wide, size_t depth)
+{
+    uint8_t bytes[WORD_SIZE] = { 0 };
+
+    if (wide->key_size >= depth + WORD_SIZE)
+        return hti_load_be64(wide->key + depth);
+    if (wide->key_size > depth)
+        memcpy(bytes, wide->key + depth, wide->key_size - depth);
+    return hti_load_be64(bytes);
+}
+
+static void put_wide(const struct hti_row_type *type, const struct hti_op *op, struct hti_radix_item *items,
+                     struct hti_run_wide *wide)
+{
     struct hti_row_walk rows;
     struct hti_row row;
 
-    if (b->run->n_rows + op->n_rows > b->capacity) {
-        const size_t capacity = b->capacity * 2 + op->n_rows;
-        struct hti_run_row *more = hti_mem_realloc_array(b->run->rows, capacity, sizeof *more);
-        if (!more)
-            return HTSTORE_ENOMEM;
-        b->run->rows = more;
-        b->capacity = capacity;
-    }
     hti_row_walk_init(&rows, op);
-    while (hti_row_walk_next(&rows, &row))
-        b->run->rows[b->run->n_rows++] = (struct hti_run_row){
-            .prefix = prefix_of(type, &row),
-            .key = row.key,
-            .value = op->kind == HTI_OP_PUT ? row.value : NULL,
-            .key_size = (uint32_t)row.key_size,
-            .value_size = (uint32_t)row.value_size,
-            .table = table,
-            .sequence = b->sequence++,
-        };
+    for (; hti_row_walk_next(&rows, &row); items++, wide++) {
+        *wide = (struct hti_run_wide){ .key = row.key,
+                                       .value = op->kind == HTI_OP_PUT ? row.value : NULL,
+                                       .key_size = (uint32_t)row.key_size,
+                                       .value_size = (uint32_t)row.value_size };
+        items->place = wide;
+        if (type->key_size == 0)
+            items->key = word_at(wide, 0);
+        else
+            hti_codec_order_keys(type, row.key, 1, &items->key);
+    }
+}
+
+static void put_op(struct builder *b, struct hti_run_table *table, const struct hti_op *op)
+{
+    struct hti_radix_item *items = b->run->items + table->end;
+
+    if (b->n_ops < table->first_op || op->kind == HTI_OP_CLEAR)
+        return;
+    table->end += op->n_rows;
+    if (table->is_fixed) {
+        put_fixed(&table->core->type, op, items);
+    } else {
+        put_wide(&table->core->type, op, items, b->run->wide + b->n_wide);
+        b->n_wide += op->n_rows;
+    }
+}
+
+static int each_op(struct builder *b, const struct hti_record *list, op_fn call)
+{
+    b->n_ops = 0;
+    for (const struct hti_record *record = list; record; record = record->next) {
+        struct hti_op_walk ops;
+        struct hti_op op;
+        int rc;
+        hti_op_walk_init(&ops, record);
+        for (; (rc = hti_op_walk_next(&ops, &op)) == 0; b->n_ops++) {
+            struct hti_run_table *table = table_of(b, op.table_id);
+            if (!table)
+                return HTSTORE_ECORRUPT;
+            call(b, table, &op);
+        }
+        if (rc < 0)
+            return rc;
+    }
     return 0;
 }
 
-static int add_record(struct builder *b, const struct hti_record *record)
+/* Give each table its place. */
+static int make_room(struct hti_run *run)
 {
-    struct hti_op_walk ops;
-    struct hti_op op;
-    int rc;
+    size_t at = 0, n_wide = 0;
 
-    hti_op_walk_init(&ops, record);
-    while ((rc = hti_op_walk_next(&ops, &op)) == 0) {
-        const int64_t table = table_of(b, op.table_id);
-        if (table < 0)
-            return HTSTORE_ECORRUPT;
-        if (op.kind == HTI_OP_CLEAR) {
-            b->run->tables[table].cleared = true;
-            b->run->tables[table].cleared_at = b->sequence++;
-        } else if (add_rows(b, (uint32_t)table, &op) != 0) {
-            return HTSTORE_ENOMEM;
-        }
+    for (uint32_t t = 0; t < run->n_tables; t++) {
+        struct hti_run_table *table = &run->tables[t];
+        const size_t n = table->end;
+        table->begin = table->end = at;
+        at += n;
+        n_wide += table->is_fixed ? 0 : n;
     }
-    return rc == 1 ? 0 : rc;
+    run->items = hti_mem_alloc_array(at, sizeof *run->items);
+    run->wide = hti_mem_alloc_array(n_wide, sizeof *run->wide);
+    return run->items && run->wide ? 0 : HTSTORE_ENOMEM;
 }
 
 /* --- order --- */
 
 /* The order of stored keys, from packed string keys: bytes up to the limit of short keys, then the shorter one, then the hash. */
-static int compare_strings(const struct hti_run_row *a, const struct hti_run_row *b)
+static int compare_strings(const struct hti_run_wide *a, const struct hti_run_wide *b)
 {
     const size_t shorter = a->key_size < b->key_size ? a->key_size : b->key_size;
     const size_t n = shorter < HTI_SHORT_KEY_MAX ? shorter : HTI_SHORT_KEY_MAX;
@@ -147,68 +206,80 @@ static int compare_strings(const struct hti_run_row *a, const struct hti_run_row
     return memcmp(x, y, size);
 }
 
-static int compare_keys(const struct hti_run_row *a, const struct hti_run_row *b, bool strings)
+/* Rows of equal keys in the order of their arrival, which is that of their places. */
+static int compare_items(const void *a, const void *b)
 {
-    if (a->prefix != b->prefix)
-        return a->prefix < b->prefix ? -1 : 1;
-    return strings ? compare_strings(a, b) : 0;
+    const struct hti_run_wide *x = ((const struct hti_radix_item *)a)->place;
+    const struct hti_run_wide *y = ((const struct hti_radix_item *)b)->place;
+    const int order = compare_strings(x, y);
+
+    return order ? order : (x > y) - (x < y);
 }
 
-static int compare_fixed(const void *a, const void *b)
+/*
+ * Strings that share the first `depth` bytes, by the next 8, then those that share these too by the next, and so on: a comparison
+ * would read all of what they share each time. Words say nothing of strings that have ended: those are compared.
+ */
+static void sort_strings(struct hti_radix_item *items, struct hti_radix_item *scratch, size_t n, size_t depth)
 {
-    const struct hti_run_row *x = a, *y = b;
-    const int order = compare_keys(x, y, false);
-    return order ? order : (x->sequence > y->sequence) - (x->sequence < y->sequence);
-}
-
-static int compare_string_rows(const void *a, const void *b)
-{
-    const struct hti_run_row *x = a, *y = b;
-    const int order = compare_keys(x, y, true);
-    return order ? order : (x->sequence > y->sequence) - (x->sequence < y->sequence);
-}
-
-/* Group by table (a stable counting sort), leaving out what a later clear removed. */
-static int group_by_table(struct hti_run *run)
-{
-    struct hti_run_row *sorted = hti_mem_alloc_array(run->n_rows, sizeof *sorted);
-    size_t at = 0;
-
-    if (!sorted)
-        return HTSTORE_ENOMEM;
-    for (size_t i = 0; i < run->n_rows; i++)
-        run->tables[run->rows[i].table].end++;
-    for (uint32_t t = 0; t < run->n_tables; t++) {
-        const size_t n = run->tables[t].end;
-        run->tables[t].begin = run->tables[t].end = at;
-        at += n;
+    if (n <= FEW_STRINGS || depth + WORD_SIZE > HTI_SHORT_KEY_MAX) {
+        qsort(items, n, sizeof *items, compare_items);
+        return;
     }
-    for (size_t i = 0; i < run->n_rows; i++) {
-        struct hti_run_table *table = &run->tables[run->rows[i].table];
-        if (!table->cleared || run->rows[i].sequence > table->cleared_at)
-            sorted[table->end++] = run->rows[i];
+    for (size_t i = 0; i < n && depth > 0; i++)
+        items[i].key = word_at(items[i].place, depth);
+    hti_radix_sort(items, scratch, n);
+    for (size_t begin = 0, end; begin < n; begin = end) {
+        bool ended = false;
+        for (end = begin; end < n && items[end].key == items[begin].key; end++)
+            ended |= ((const struct hti_run_wide *)items[end].place)->key_size <= depth + WORD_SIZE;
+        if (end - begin < 2)
+            continue;
+        if (ended)
+            qsort(items + begin, end - begin, sizeof *items, compare_items);
+        else
+            sort_strings(items + begin, scratch, end - begin, depth + WORD_SIZE);
     }
-    hti_mem_free(run->rows);
-    run->rows = sorted;
-    return 0;
+}
+
+static bool are_equal(const struct hti_radix_item *a, const struct hti_radix_item *b, bool strings)
+{
+    return a->key == b->key && (!strings || compare_strings(a->place, b->place) == 0);
 }
 
 /* Of equal keys the last one counts. */
-static void sort_table(struct hti_run *run, struct hti_run_table *table)
+static void sort_table(struct hti_run *run, struct hti_run_table *table, struct hti_radix_item *scratch)
 {
     const bool strings = table->core->type.key_size == 0;
     const size_t n = table->end - table->begin;
-    struct hti_run_row *rows;
+    struct hti_radix_item *items = run->items + table->begin;
     size_t kept = 0;
 
-    if (n == 0)
-        return;
-    rows = run->rows + table->begin;
-    qsort(rows, n, sizeof *rows, strings ? compare_string_rows : compare_fixed);
+    if (strings)
+        sort_strings(items, scratch, n, 0);
+    else
+        hti_radix_sort(items, scratch, n);
     for (size_t i = 0; i < n; i++)
-        if (i + 1 == n || compare_keys(&rows[i], &rows[i + 1], strings) != 0)
-            rows[kept++] = rows[i];
+        if (i + 1 == n || !are_equal(&items[i], &items[i + 1], strings))
+            items[kept++] = items[i];
     table->end = table->begin + kept;
+}
+
+static int sort_tables(struct hti_run *run)
+{
+    struct hti_radix_item *scratch;
+    size_t most = 0;
+
+    for (uint32_t t = 0; t < run->n_tables; t++)
+        if (run->tables[t].end - run->tables[t].begin > most)
+            most = run->tables[t].end - run->tables[t].begin;
+    scratch = hti_mem_alloc_array(most, sizeof *scratch);
+    if (!scratch)
+        return HTSTORE_ENOMEM;
+    for (uint32_t t = 0; t < run->n_tables; t++)
+        sort_table(run, &run->tables[t], scratch);
+    hti_mem_free(scratch);
+    return 0;
 }
 
 int hti_run_build(struct htstore *store, const struct hti_record *list, struct hti_run *run,
@@ -219,12 +290,14 @@ int hti_run_build(struct htstore *store, const struct hti_record *list, struct h
 
     memset(run, 0, sizeof *run);
     rc = list_cores(store, &b);
-    for (const struct hti_record *record = list; record && rc == 0; record = record->next)
-        rc = add_record(&b, record);
-    if (rc == 0 && run->n_rows > 0)
-        rc = group_by_table(run);
-    for (uint32_t t = 0; rc == 0 && t < run->n_tables; t++)
-        sort_table(run, &run->tables[t]);
+    if (rc == 0)
+        rc = each_op(&b, list, count_op);
+    if (rc == 0)
+        rc = make_room(run);
+    if (rc == 0)
+        rc = each_op(&b, list, put_op);
+    if (rc == 0)
+        rc = sort_tables(run);
     hti_mem_free(b.cores);
     hti_mem_free(b.slots);
     if (rc != 0)
@@ -236,7 +309,23 @@ int hti_run_build(struct htstore *store, const struct hti_record *list, struct h
 
 void hti_run_release(struct hti_run *run)
 {
-    hti_mem_free(run->rows);
+    hti_mem_free(run->items);
+    hti_mem_free(run->wide);
     hti_mem_free(run->tables);
     memset(run, 0, sizeof *run);
+}
+
+void hti_run_row(const struct hti_run *run, const struct hti_run_table *table, size_t at, uint8_t space[8],
+                 struct hti_row *row)
+{
+    const struct hti_radix_item *item = &run->items[at];
+    const struct hti_row_type *type = &table->core->type;
+
+    if (table->is_fixed) {
+        hti_codec_key_of_order(type, item->key, space);
+        *row = (struct hti_row){ space, type->key_size, item->place, type->value_size };
+    } else {
+        const struct hti_run_wide *wide = item->place;
+        *row = (struct hti_row){ wide->key, wide->key_size, wide->value, wide->value_size };
+    }
 }

@@ -18,6 +18,7 @@ static const uint8_t MAGIC[8] = { 'H', 'T', 'J', 'S', 'E', 'G', '\r', '\n' };
 
 #define HEADER_SIZE 64u
 #define WINDOW_SIZE (1u << 20)
+#define SLICE_SIZE ((uint64_t)4 << 20) /* some ms of a disk's time */
 #define TEMPORARY_SUFFIX ".tmp"
 
 void hti_segment_name(uint64_t number, char out[HTI_SEGMENT_NAME_SIZE])
@@ -45,11 +46,21 @@ static void make_header(uint8_t *h, const uint8_t store_id[16], uint64_t number,
     hti_store_le64(h + 56, hti_hash64(h, 56, 0));
 }
 
-/* Zeros are really written: after fallocate alone a sync would still have to convert extents. */
+/*
+ * Zeros are really written: after fallocate alone a sync would still have to convert extents. In slices, each of which is synced, so
+ * that the syncs of those who write to the segment before it do not wait for all of this one.
+ */
 static int write_segment(int fd, const uint8_t store_id[16], uint64_t number, uint64_t size)
 {
     uint8_t header[HEADER_SIZE];
-    int err = hti_file_fill_zero(fd, 0, size);
+    int err = 0;
+
+    for (uint64_t at = 0; err == 0 && at < size; at += SLICE_SIZE) {
+        const uint64_t left = size - at;
+        err = hti_file_fill_zero(fd, at, left < SLICE_SIZE ? left : SLICE_SIZE);
+        if (err == 0 && left > SLICE_SIZE)
+            err = hti_file_datasync(fd);
+    }
 
     if (err == 0) {
         make_header(header, store_id, number, size);
@@ -263,6 +274,9 @@ void hti_segment_close(struct hti_segment *segment)
     if (segment->fd >= 0)
         close(segment->fd);
     segment->fd = -1;
+    hti_mem_free(segment->window);
+    segment->window = NULL;
+    segment->window_size = 0;
 }
 
 static uint64_t bytes_left(const struct hti_segment *segment, uint64_t offset)
@@ -270,8 +284,40 @@ static uint64_t bytes_left(const struct hti_segment *segment, uint64_t offset)
     return offset < segment->file_size ? segment->file_size - offset : 0;
 }
 
-static int read_payload(struct hti_segment *segment, const struct hti_record_header *header, struct hti_record **record,
-                        struct htstore_error *error)
+static bool is_in_window(const struct hti_segment *segment, uint64_t offset, size_t size)
+{
+    return offset >= segment->window_offset && size <= segment->window_size &&
+           offset - segment->window_offset <= segment->window_size - size;
+}
+
+/* `size` bytes of the file, at most WINDOW_SIZE; NULL if it ends before. A bad sector elsewhere in the window does not count. */
+static int look_at(struct hti_segment *segment, uint64_t offset, size_t size, const uint8_t **data,
+                   struct htstore_error *error)
+{
+    *data = NULL;
+    if (!segment->window)
+        segment->window = hti_mem_alloc(WINDOW_SIZE);
+    if (!segment->window)
+        return hti_fail(error, HTSTORE_ENOMEM, "no memory to read the journal");
+    if (!is_in_window(segment, offset, size)) {
+        segment->window_offset = offset;
+        segment->window_size = 0;
+        int rc = read_some(segment, segment->window, WINDOW_SIZE, offset, &segment->window_size, NULL);
+        if (rc != 0)
+            rc = read_some(segment, segment->window, size, offset, &segment->window_size, error);
+        if (rc != 0) {
+            segment->window_size = 0;
+            return rc;
+        }
+    }
+    if (is_in_window(segment, offset, size))
+        *data = segment->window + (offset - segment->window_offset);
+    return 0;
+}
+
+/* A large payload, which does not fit the window. 1: it is not intact. */
+static int read_large(struct hti_segment *segment, const struct hti_record_header *header, struct hti_record **record,
+                      struct htstore_error *error)
 {
     const size_t size = (size_t)header->payload_size;
     uint8_t *payload = hti_mem_alloc(size);
@@ -281,44 +327,62 @@ static int read_payload(struct hti_segment *segment, const struct hti_record_hea
     if (!payload)
         return hti_fail(error, HTSTORE_ENOMEM, "no memory for a journal record of %zu bytes", size);
     rc = read_some(segment, payload, size, segment->offset + HTI_RECORD_HEADER_SIZE, &got, error);
-    if (rc == 0 && got < size)
-        rc = 1;
     if (rc == 0)
-        rc = hti_record_load(header, payload, record);
-    if (rc == HTSTORE_ECORRUPT)
-        rc = 1;
-    else if (rc == HTSTORE_ENOMEM)
-        hti_fail(error, rc, "no memory for a journal record of %zu bytes", size);
+        rc = got < size ? HTSTORE_ECORRUPT : hti_record_load(header, payload, record);
     hti_mem_free(payload);
     return rc;
 }
 
-int hti_segment_read(struct hti_segment *segment, struct hti_record_header *header, struct hti_record **out,
-                     struct htstore_error *error)
+/* Any payload. `record` NULL: look whether it is intact. */
+static int read_payload(struct hti_segment *segment, const struct hti_record_header *header, struct hti_record **record,
+                        struct htstore_error *error)
 {
-    uint8_t bytes[HTI_RECORD_HEADER_SIZE];
-    struct hti_record *record = NULL;
-    size_t got;
+    const size_t size = (size_t)header->payload_size;
+    struct hti_record *large = NULL;
+    const uint8_t *payload;
+    uint64_t n_rows;
     int rc;
 
-    if (bytes_left(segment, segment->offset) < sizeof bytes)
+    if (size > WINDOW_SIZE) {
+        rc = read_large(segment, header, &large, error);
+        if (rc == 0 && record)
+            *record = large;
+        else
+            hti_record_free(large);
+    } else {
+        rc = look_at(segment, segment->offset + HTI_RECORD_HEADER_SIZE, size, &payload, error);
+        if (rc != 0)
+            return rc;
+        if (!payload)
+            return 1;
+        rc = record ? hti_record_load(header, payload, record) : hti_record_verify(header, payload, &n_rows);
+    }
+    if (rc == HTSTORE_ENOMEM)
+        hti_fail(error, rc, "no memory for a journal record of %zu bytes", size);
+    return rc == HTSTORE_ECORRUPT ? 1 : rc;
+}
+
+int hti_segment_read(struct hti_segment *segment, struct hti_record_header *header, struct hti_record **record,
+                     struct htstore_error *error)
+{
+    const uint8_t *bytes;
+    int rc;
+
+    if (bytes_left(segment, segment->offset) < HTI_RECORD_HEADER_SIZE)
         return 1;
-    rc = read_some(segment, bytes, sizeof bytes, segment->offset, &got, error);
+    rc = look_at(segment, segment->offset, HTI_RECORD_HEADER_SIZE, &bytes, error);
     if (rc != 0)
         return rc;
-    if (got < sizeof bytes || !hti_record_parse_header(bytes, segment->binding, header) ||
-        header->type != HTI_RECORD_TYPE_BATCH ||
+    if (!bytes || !hti_record_parse_header(bytes, segment->binding, header) || header->type != HTI_RECORD_TYPE_BATCH ||
         header->payload_size > bytes_left(segment, segment->offset + HTI_RECORD_HEADER_SIZE))
-        return 1;
-    rc = read_payload(segment, header, &record, error);
-    if (rc != 0)
-        return rc;
-    segment->offset += hti_record_size(record);
-    if (out)
-        *out = record;
+        rc = 1;
+    if (rc == 0)
+        rc = read_payload(segment, header, record, error);
+    if (rc == 0)
+        segment->offset += HTI_RECORD_HEADER_SIZE + header->payload_size;
     else
-        hti_record_free(record);
-    return 0;
+        segment->window_size = 0; /* who tries again looks into the file again */
+    return rc;
 }
 
 /* Look for a header in a window; returns its position, or `size` if there is none that lies in it whole. */

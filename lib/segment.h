@@ -37,6 +37,9 @@ struct hti_segment {
     uint64_t binding;
     uint64_t file_size;
     uint64_t offset; /* where the next record is expected */
+    uint8_t *window; /* part of the file, so that small records cost no system call each; NULL: none yet */
+    uint64_t window_offset;
+    size_t window_size;
     char path[256];
 };
 

@@ -105,6 +105,9 @@ struct hti_slow {
     uint64_t since_ms;
 };
 
+/* A flush of one half leaves the other one to those who write meanwhile. */
+#define HTI_FLUSH_AT(delta_bytes) ((delta_bytes) / 2)
+
 struct hti_write;
 struct hti_warming;
 struct hti_view;

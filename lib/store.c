@@ -58,7 +58,7 @@ static void fill_defaults(struct htstore_options *o)
     default_u32(&o->slow_reader_ms, 60000);
     default_u64(&o->map_size, (uint64_t)1 << 40);
     default_u64(&o->cache_bytes, quarter_of_memory());
-    default_u64(&o->delta_bytes, (uint64_t)64 << 20);
+    default_u64(&o->delta_bytes, (uint64_t)128 << 20);
     default_u64(&o->segment_bytes, (uint64_t)64 << 20);
 }
 

@@ -239,6 +239,40 @@ START_TEST(rows_are_stored_as_one_by_one)
 }
 END_TEST
 
+/* With keys of any dtype, and of the widest value; every third one is only a key. */
+START_TEST(rows_are_sealed_as_one_by_one)
+{
+    static const uint32_t keys[] = { HTSTORE_INT8,  HTSTORE_INT16,   HTSTORE_INT32,  HTSTORE_INT64,
+                                     HTSTORE_UINT8, HTSTORE_UINT16,  HTSTORE_UINT32, HTSTORE_UINT64,
+                                     HTSTORE_BOOL,  HTSTORE_FLOAT32, HTSTORE_FLOAT64 };
+    static const uint64_t sizes[] = { 0, 4, 8, 13, HTI_FIXEDROWS_MAX_VALUE };
+    struct hti_radix_item items[HTI_FIXEDROWS_GROUP];
+    static struct hti_fixedrows_sealed sealed;
+    uint8_t key[HTI_STORED_KEY_MAX], row_space[HTI_FIXEDROWS_MAX_VALUE + 4];
+
+    hti_row_type_init(&type, keys[_i / 5], HTSTORE_UINT8, sizes[_i % 5]);
+    sample_rows_make(&rows, &type, HTI_FIXEDROWS_GROUP, false);
+    for (uint32_t n = 1; n <= HTI_FIXEDROWS_GROUP; n += 21) {
+        for (uint32_t i = 0; i < n; i++) {
+            hti_codec_order_keys(&type, rows.rows[i].key, 1, &items[i].key);
+            items[i].place = i % 3 == 2 ? NULL : rows.rows[i].value;
+        }
+        hti_fixedrows_seal(&type, TABLE_ID, items, n, &sealed);
+        for (uint32_t i = 0; i < n; i++) {
+            const struct hti_row *row = &rows.rows[i];
+            const struct hti_hash128 hash = hti_hash_row(row->key, row->key_size, row->value, row->value_size);
+            ck_assert_uint_eq(hti_codec_store_key(&type, row->key, row->key_size, key), type.key_size);
+            ck_assert(memcmp(sealed.keys + i * 8, key, type.key_size) == 0);
+            if (i % 3 == 2)
+                continue;
+            hti_codec_store_row(&type, TABLE_ID, row, hash, row_space);
+            ck_assert(memcmp(sealed.rows + i * (type.value_size + 4), row_space, type.value_size + 4) == 0);
+            ck_assert(sealed.hashes[i].low == hash.low && sealed.hashes[i].high == hash.high);
+        }
+    }
+}
+END_TEST
+
 START_TEST(keys_that_do_not_ascend_are_refused)
 {
     struct hti_hash128 digest = { 0 };
@@ -305,6 +339,7 @@ int main(void)
     tcase_add_test(tcase, only_integer_keys_and_small_values_of_fixed_width_fit);
     tcase_add_test(tcase, hashes_of_many_rows_are_those_of_each);
     tcase_add_loop_test(tcase, a_leaf_becomes_its_rows, 0, N_TYPES);
+    tcase_add_loop_test(tcase, rows_are_sealed_as_one_by_one, 0, 55);
     tcase_add_loop_test(tcase, no_bit_of_a_leaf_can_change_unnoticed, 0, N_TYPES);
     tcase_add_loop_test(tcase, rows_are_stored_as_one_by_one, 0, N_TYPES);
     tcase_add_loop_test(tcase, keys_that_do_not_ascend_are_refused, 0, N_TYPES);

@@ -368,17 +368,17 @@ START_TEST(rows_are_appended_to_several_databases_in_turn)
     struct hti_kv_write *write = begin_write();
     for (int i = 0; i < 1000; i++) {
         snprintf(key, sizeof key, "k%04d", i);
-        ck_assert_int_eq(hti_kv_append(write, 1 + (uint64_t)(i / 10 % 2), text(key), text("v"), &error), 0);
+        ck_assert_int_eq(hti_kv_append(write, 1 + (uint64_t)(i / 10 % 2), text(key), text("v"), NULL, &error), 0);
         if (i % 100 == 50) /* other changes in between */
             ck_assert_int_eq(hti_kv_put(write, 2 - (uint64_t)(i / 10 % 2), text("a"), text("b"), &error), 0);
     }
-    ck_assert_int_eq(hti_kv_append(write, 2, text("k0999"), text("v"), &error), HTSTORE_ECORRUPT);
+    ck_assert_int_eq(hti_kv_append(write, 2, text("k0999"), text("v"), NULL, &error), HTSTORE_ECORRUPT);
     hti_kv_abort(write);
     expect(1, "k0000", NULL);
     write = begin_write();
     for (int i = 0; i < 1000; i++) {
         snprintf(key, sizeof key, "k%04d", i);
-        ck_assert_int_eq(hti_kv_append(write, 1 + (uint64_t)(i / 10 % 2), text(key), text("v"), &error), 0);
+        ck_assert_int_eq(hti_kv_append(write, 1 + (uint64_t)(i / 10 % 2), text(key), text("v"), NULL, &error), 0);
     }
     ck_assert_int_eq(hti_kv_commit(write, &error), 0);
     for (int i = 0; i < 1000; i++) {
@@ -388,6 +388,54 @@ START_TEST(rows_are_appended_to_several_databases_in_turn)
     }
     hti_kv_release(kv, 1);
     hti_kv_release(kv, 2);
+}
+END_TEST
+
+/* Rows in ascending order, some there and some not, of which some are replaced by larger ones and some are removed. */
+START_TEST(rows_are_offered_found_replaced_and_removed_in_order)
+{
+    struct hti_kv_bytes stored;
+    char key[16], value[3000];
+
+    acquire(1);
+    struct hti_kv_write *write = begin_write();
+    ck_assert_int_eq(hti_kv_last_key(write, 1, &stored, &error), 1);
+    for (int i = 0; i < 2000; i += 2) {
+        snprintf(key, sizeof key, "k%04d", i);
+        ck_assert_int_eq(hti_kv_offer(write, 1, text(key), text("old"), &stored, &error), 0);
+        ck_assert(stored.size == 3 && memcmp(stored.data, "old", 3) == 0);
+    }
+    ck_assert_int_eq(hti_kv_last_key(write, 1, &stored, &error), 0);
+    ck_assert(stored.size == 5 && memcmp(stored.data, "k1998", 5) == 0);
+    memset(value, 'v', sizeof value);
+    for (int i = 0; i < 2000; i++) {
+        snprintf(key, sizeof key, "k%04d", i);
+        if (i % 5 == 0) {
+            ck_assert_int_eq(hti_kv_find(write, 1, text(key), &stored, &error), i % 2);
+            if (i % 2 == 0)
+                ck_assert_int_eq(hti_kv_remove_found(write, &error), 0);
+            continue;
+        }
+        ck_assert_int_eq(hti_kv_offer(write, 1, text(key), text("new"), &stored, &error), i % 2 == 0);
+        ck_assert(stored.size == 3 && memcmp(stored.data, i % 2 ? "new" : "old", 3) == 0);
+        if (i % 4 == 0)
+            ck_assert_int_eq(hti_kv_replace_found(write, text(key),
+                                                  (struct hti_kv_bytes){ value, i % 3 ? 3 : sizeof value }, &stored,
+                                                  &error),
+                             0);
+    }
+    ck_assert_int_eq(hti_kv_commit(write, &error), 0);
+    for (int i = 0; i < 2000; i++) {
+        struct hti_kv_read *read = begin_read(false);
+        snprintf(key, sizeof key, "k%04d", i);
+        ck_assert_int_eq(hti_kv_read_get(read, 1, text(key), &stored, &error), i % 5 == 0);
+        if (i % 5 != 0) {
+            ck_assert_uint_eq(stored.size, i % 4 == 0 && i % 3 == 0 ? sizeof value : 3);
+            ck_assert(memcmp(stored.data, i % 4 == 0 ? value : i % 2 ? "new" : "old", stored.size) == 0);
+        }
+        hti_kv_read_end(read);
+    }
+    hti_kv_release(kv, 1);
 }
 END_TEST
 
@@ -1371,6 +1419,7 @@ static void add_tests(TCase *tests)
     tcase_add_test(tests, a_database_that_is_not_open_is_no_empty_one);
     tcase_add_test(tests, a_database_is_trimmed_in_slices_from_the_front);
     tcase_add_test(tests, large_values_are_trimmed_too);
+    tcase_add_test(tests, rows_are_offered_found_replaced_and_removed_in_order);
     tcase_add_test(tests, rows_are_appended_to_several_databases_in_turn);
     tcase_add_test(tests, commits_that_do_not_sync_are_commits);
     tcase_add_test(tests, a_dropped_database_is_gone);

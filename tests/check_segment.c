@@ -625,6 +625,7 @@ START_TEST(a_record_that_reaches_beyond_the_file_is_none)
     uint8_t *h = record->buf.data;
 
     ck_assert_int_eq(open_segment(&segment, NULL), 0);
+    ck_assert_int_eq(hti_segment_read(&segment, &header, NULL, NULL), 1); /* it has its window now */
     for (size_t i = 0; i < COUNT(sizes); i++) {
         hti_store_le64(h + 24, sizes[i]);
         hti_store_le64(h + 56, hti_hash64(h, 56, segment.binding));
@@ -805,6 +806,63 @@ START_TEST(reading_without_memory_fails_and_can_be_repeated)
 }
 END_TEST
 
+/* Records around the border of the part of a file that is read at once, and larger ones than it. */
+START_TEST(records_of_any_size_are_read_whatever_is_read_at_once)
+{
+    static const size_t sizes[] = { 1040000, 1, 400, 1100000, 3, 1048400, 500000, 1, 3000000, 2 };
+    const uint64_t binding = hti_segment_binding(store_id, NUMBER);
+    const int fd = create(NUMBER, (uint64_t)16 << 20);
+    uint64_t offset = HTI_SEGMENT_DATA_OFFSET;
+    struct hti_record_header header;
+    struct hti_segment segment;
+
+    for (size_t i = 0; i < COUNT(sizes); i++) {
+        struct hti_record *record = make_record(1 + i, sizes[i], binding);
+        write_at(fd, record->buf.data, record->buf.size, offset);
+        offset += record->buf.size;
+        hti_record_free(record);
+    }
+    for (int keep = 0; keep < 2; keep++) {
+        ck_assert_int_eq(open_segment(&segment, NULL), 0);
+        for (size_t i = 0; i < COUNT(sizes); i++) {
+            struct hti_record *record = NULL, *expected = make_record(1 + i, sizes[i], binding);
+            ck_assert_int_eq(hti_segment_read(&segment, &header, keep ? &record : NULL, NULL), 0);
+            ck_assert_uint_eq(header.lsn, 1 + i);
+            if (keep) {
+                ck_assert_uint_eq(record->n_rows, expected->n_rows);
+                ck_assert_uint_eq(record->buf.size, expected->buf.size);
+                ck_assert(memcmp(record->buf.data + HTI_RECORD_HEADER_SIZE, expected->buf.data + HTI_RECORD_HEADER_SIZE,
+                                 record->buf.size - HTI_RECORD_HEADER_SIZE) == 0);
+            }
+            hti_record_free(record);
+            hti_record_free(expected);
+        }
+        ck_assert_uint_eq(segment.offset, offset);
+        ck_assert_int_eq(hti_segment_read(&segment, &header, NULL, NULL), 1);
+        hti_segment_close(&segment);
+    }
+    close(fd);
+}
+END_TEST
+
+/* The end of what a live owner has written: it may have written more since. */
+START_TEST(a_record_that_came_later_is_found)
+{
+    const int fd = create(NUMBER, SIZE);
+    struct hti_record *record = make_record(1, 10, hti_segment_binding(store_id, NUMBER));
+    struct hti_record_header header;
+    struct hti_segment segment;
+
+    ck_assert_int_eq(open_segment(&segment, NULL), 0);
+    ck_assert_int_eq(hti_segment_read(&segment, &header, NULL, NULL), 1);
+    write_at(fd, record->buf.data, record->buf.size, HTI_SEGMENT_DATA_OFFSET);
+    ck_assert_int_eq(hti_segment_read(&segment, &header, NULL, NULL), 0);
+    hti_segment_close(&segment);
+    hti_record_free(record);
+    close(fd);
+}
+END_TEST
+
 START_TEST(a_read_error_is_no_end)
 {
     uint64_t offsets[3];
@@ -861,6 +919,8 @@ int main(void)
     tcase_add_test(tests, a_header_is_found_at_the_border_of_two_windows);
     tcase_add_test(tests, a_header_at_the_very_end_is_found);
     tcase_add_test(tests, reading_without_memory_fails_and_can_be_repeated);
+    tcase_add_test(tests, records_of_any_size_are_read_whatever_is_read_at_once);
+    tcase_add_test(tests, a_record_that_came_later_is_found);
     tcase_add_test(tests, a_read_error_is_no_end);
     suite_add_tcase(suite, tests);
     return check_run(suite);
