@@ -425,6 +425,48 @@ START_TEST(no_deletion_hides_a_key_that_passed_the_same_groups)
 }
 END_TEST
 
+/* A number whose hash wants this group, and that was not used before. */
+static size_t key_of_home(uint64_t home)
+{
+    for (size_t i = 0; i < t.n_keys; i++)
+        if (t.states[i] == HTI_CACHE_MISS &&
+            hti_cache_home(&t.cache->arrays, hti_cache_hash(t.cache, t.strings[i].data, t.strings[i].size)) == home) {
+            put_key(i, true);
+            return i;
+        }
+    ck_abort_msg("too few keys");
+    return 0;
+}
+
+/* A key of group 1 has gone round all others to group 0; then one that went from group 0 to group 2 is removed. */
+START_TEST(no_deletion_hides_a_key_that_went_round_all_groups)
+{
+    size_t first[HTI_GROUP_SLOTS];
+
+    begin(0, HTI_CACHE_COMPLETE, 2000);
+    ck_assert_uint_eq(t.cache->arrays.n_groups, 4);
+    for (unsigned i = 0; i < HTI_GROUP_SLOTS; i++)
+        first[i] = key_of_home(0);
+    for (unsigned i = 0; i < HTI_GROUP_SLOTS; i++)
+        key_of_home(1);
+    const size_t moved = key_of_home(0);
+    for (unsigned i = 0; i + 1 < HTI_GROUP_SLOTS; i++)
+        drop_key(first[i]);
+    for (unsigned i = 0; i + 1 < HTI_GROUP_SLOTS; i++)
+        key_of_home(2);
+    for (unsigned i = 0; i < HTI_GROUP_SLOTS; i++)
+        key_of_home(3);
+    const size_t round = key_of_home(1);
+    ck_assert_uint_eq(t.cache->arrays.n_groups, 4);
+    check_passed();
+    drop_key(moved);
+    check_passed();
+    drop_key(round);
+    check_passed();
+    drop_all();
+}
+END_TEST
+
 START_TEST(growing_keeps_every_key_and_its_way)
 {
     begin(full_types[_i / N_KINDS], kinds[_i % N_KINDS], 20000);
@@ -482,6 +524,7 @@ int main(void)
     tcase_add_loop_test(tests, a_full_cache_is_answered_after_keys_came_and_went, 0, N_FULL * N_KINDS);
     tcase_add_loop_test(tests, a_large_full_cache_is_answered_after_keys_came_and_went, 0, 2 * N_KINDS);
     tcase_add_loop_test(tests, no_deletion_hides_a_key_that_passed_the_same_groups, 0, N_KINDS);
+    tcase_add_test(tests, no_deletion_hides_a_key_that_went_round_all_groups);
     tcase_add_loop_test(tests, growing_keeps_every_key_and_its_way, 0, N_FULL * N_KINDS);
     tcase_add_loop_test(tests, a_partial_cache_that_became_complete_misses_nothing, 0, N_FULL);
     tcase_add_loop_test(tests, long_keys_that_collide_are_answered_like_one_by_one, 0, N_KINDS);
