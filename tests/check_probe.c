@@ -496,6 +496,29 @@ START_TEST(a_partial_cache_that_became_complete_misses_nothing)
 }
 END_TEST
 
+/* Twice a new hash is drawn, and meets as badly; then the strong one comes. */
+START_TEST(a_flooded_cache_is_answered_before_and_after_it_draws_its_hash)
+{
+    hti_cache_test_flood(true);
+    begin(full_types[_i / N_KINDS], kinds[_i % N_KINDS], 9000);
+    unsigned n_floods = 0;
+    for (size_t i = 0; i < t.n_keys; i++) {
+        put_key(i, true);
+        if (t.cache->n_floods != n_floods || i == 1000) {
+            n_floods = t.cache->n_floods;
+            check_batch(1, 0);
+            check_batch(MAX_BATCH, 0);
+            check_passed();
+        }
+    }
+    ck_assert(t.cache->arrays.strong || t.type.key_size == 0);
+    check_batches();
+    churn(3000);
+    check_passed();
+    check_batches();
+}
+END_TEST
+
 START_TEST(long_keys_that_collide_are_answered_like_one_by_one)
 {
     static const unsigned types[] = { 4, 4 };
@@ -527,6 +550,7 @@ int main(void)
     tcase_add_test(tests, no_deletion_hides_a_key_that_went_round_all_groups);
     tcase_add_loop_test(tests, growing_keeps_every_key_and_its_way, 0, N_FULL * N_KINDS);
     tcase_add_loop_test(tests, a_partial_cache_that_became_complete_misses_nothing, 0, N_FULL);
+    tcase_add_loop_test(tests, a_flooded_cache_is_answered_before_and_after_it_draws_its_hash, 0, N_FULL * N_KINDS);
     tcase_add_loop_test(tests, long_keys_that_collide_are_answered_like_one_by_one, 0, N_KINDS);
     suite_add_tcase(suite, tests);
     return check_run(suite);
