@@ -563,6 +563,8 @@ static void note_passed(struct hti_cache *cache, uint64_t first, uint64_t n, uin
         const uint64_t end = from_first < n ? from_first : n;
         for (uint64_t k = moved < from_first ? from_first - moved : 0; moved > 0 && k < end; k++)
             hti_cache_group(a, (first + k) % a->n_groups)[HTI_GROUP_PASSED] |= hti_group_bit(tags[i]);
+        for (uint64_t k = from_first + a->n_groups - moved; k < n; k++) /* it went round, and passed the end of them */
+            hti_cache_group(a, (first + k) % a->n_groups)[HTI_GROUP_PASSED] |= hti_group_bit(tags[i]);
     }
 }
 
@@ -574,7 +576,7 @@ static void forget_passed(struct hti_cache *cache, uint64_t home, uint64_t group
 
     for (uint64_t k = 0; k < n; k++)
         hti_cache_group(a, (home + k) % a->n_groups)[HTI_GROUP_PASSED] = 0;
-    for (uint64_t k = 1; k < a->n_groups; k++) {
+    for (uint64_t k = 1; k <= a->n_groups; k++) { /* the last one is `home`, for keys that went round */
         const uint64_t at = (home + k) % a->n_groups;
         if (k > n && hti_cache_group(a, (home + k - 1) % a->n_groups)[HTI_GROUP_PASSED] == 0)
             break; /* nobody went on from here */

@@ -211,7 +211,7 @@ static uint32_t take_spare(struct hti_heap *heap, size_t size)
         }
         before = at;
     }
-    assert(!"room was reserved");
+    assert(false && "room was reserved");
     return 0;
 }
 

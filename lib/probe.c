@@ -305,9 +305,11 @@ static bool may_hold(const struct probe *p, const uint8_t *slot, uint64_t i)
     size_t key_size;
     uint32_t item;
 
-    if (cache->layout == HTI_LAYOUT_WIDE) {
+    if (cache->layout == HTI_LAYOUT_FIXED || cache->layout == HTI_LAYOUT_WIDE) {
         if (memcmp(slot, key_at(p, i, &key_size), cache->type.key_size) != 0)
             return false;
+        if (cache->layout == HTI_LAYOUT_FIXED)
+            return true; /* of a flooded cache */
         item = hti_load_native32(slot + cache->value_at);
     } else if (cache->layout == HTI_LAYOUT_TEXT) {
         if (hti_load_native32(slot + 4) != upper)
