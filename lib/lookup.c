@@ -29,11 +29,10 @@ enum hti_found hti_lookup_memory(const struct hti_core *core, const void *key, s
         return found;
     if (core->resident || core->rows_cleared)
         return HTI_FOUND_ABSENT;
-    if (core->frozen) {
+    if (core->frozen)
         found = from_cache(hti_cache_find(core->frozen, key, key_size, value, value_size));
-        if (found == HTI_FOUND_ASK && core->frozen_cleared)
-            found = HTI_FOUND_ABSENT;
-    }
+    if (found == HTI_FOUND_ASK && core->frozen_cleared) /* perhaps there is nothing but the clear */
+        found = HTI_FOUND_ABSENT;
     return found;
 }
 

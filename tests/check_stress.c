@@ -385,6 +385,47 @@ START_TEST(everything_at_once_shows_whole_batches_in_order)
 }
 END_TEST
 
+static void *look_for_rows(void *argument)
+{
+    int64_t keys[N_SET], values[N_SET];
+    (void)argument;
+
+    for (size_t i = 0; i < N_SET; i++)
+        keys[i] = (int64_t)i;
+    const struct htstore_array k = vector(keys, N_SET);
+    struct htstore_array v = vector(values, N_SET);
+    while (!atomic_load(&stop)) {
+        DONE(htstore_table_lookup(api.table, &k, NULL, &v, NULL, NULL));
+        for (size_t i = 0; i < N_SET; i++)
+            EXPECT(values[i] == -1);
+    }
+    return NULL;
+}
+
+/* A flush that has nothing of a table but that it was cleared: until it has come to the end LMDB still has the rows. */
+START_TEST(a_table_that_was_cleared_stays_empty_while_that_is_flushed)
+{
+    int64_t keys[5000];
+
+    api.options.flags |= HTSTORE_NO_PRELOAD;
+    open_tables();
+    for (size_t i = 0; i < 5000; i++)
+        keys[i] = (int64_t)i;
+    const struct htstore_array k = vector(keys, 5000);
+    for (int round = 0; round < 8; round++) {
+        OK(htstore_table_insert(api.table, &k, &k, 0, &api.error));
+        close_tables();
+        open_tables();
+        OK(htstore_table_clear(api.table, 0, &api.error));
+        atomic_store(&stop, false);
+        start(1, look_for_rows);
+        OK(htstore_flush(api.store, &api.error));
+        run_for(0);
+    }
+    close_tables();
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("stress");
@@ -392,6 +433,7 @@ int main(void)
 
     tcase_add_checked_fixture(tests, setup, teardown);
     tcase_add_loop_test(tests, everything_at_once_shows_whole_batches_in_order, 0, N_VARIANTS);
+    tcase_add_test(tests, a_table_that_was_cleared_stays_empty_while_that_is_flushed);
     suite_add_tcase(suite, tests);
     return check_run(suite);
 }
