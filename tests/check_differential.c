@@ -16,7 +16,7 @@
 #include "plain_model.h"
 
 #define N_SEEDS 2
-#define N_STEPS 40000
+#define N_STEPS 30000
 #define MAX_OPERATIONS 5
 
 static uint64_t seed, step, n_steps;

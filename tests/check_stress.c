@@ -20,6 +20,7 @@
 #define N_WRITERS 2
 #define N_SET 40 /* keys of a writer that always change together */
 #define N_FILL 6000 /* other keys, which come and go, so that the table grows */
+#define N_BEHIND 8
 #define MAX_THREADS 12
 
 static _Atomic int wrong_line, wrong_result;
@@ -131,6 +132,25 @@ static void *read_sets(void *argument)
     return NULL;
 }
 
+/* Two halves of a set that do not change together: the second half follows the first one after some steps. */
+static void *read_followers(void *argument)
+{
+    int64_t keys[N_SET], values[N_SET];
+    (void)argument;
+
+    fill_keys(keys, N_WRITERS, false);
+    const struct htstore_array k = vector(keys, N_SET);
+    struct htstore_array v = vector(values, N_SET);
+    while (!atomic_load(&stop)) {
+        DONE(htstore_table_lookup(api.table, &k, NULL, &v, NULL, NULL));
+        const int64_t first = values[0], second = values[N_SET - 1];
+        for (size_t i = 1; i < N_SET; i++)
+            EXPECT(values[i] == (i < N_SET / 2 ? first : second));
+        EXPECT(first >= second && first <= second + N_BEHIND);
+    }
+    return NULL;
+}
+
 /* ---- writers ---- */
 
 /* Both tables get the next version in one step; sometimes all keys are removed and inserted within it. */
@@ -183,6 +203,24 @@ static void *write_sets(void *argument)
         atomic_fetch_add(&n_batches, 1);
         if (version % 2)
             write_fill(writer, version / 2);
+    }
+    return NULL;
+}
+
+static void *write_followers(void *argument)
+{
+    int64_t keys[N_SET], versions[N_SET];
+    (void)argument;
+
+    fill_keys(keys, N_WRITERS, false);
+    for (int64_t version = 0; !atomic_load(&stop); version++) {
+        for (size_t i = 0; i < N_SET; i++)
+            versions[i] = version;
+        struct htstore_array k = vector(keys, N_SET / 2), v = vector(versions, N_SET / 2);
+        DONE(htstore_table_insert(api.table, &k, &v, 0, NULL));
+        k.data = keys + N_SET / 2;
+        if (version % N_BEHIND == 0)
+            DONE(htstore_table_insert(api.table, &k, &v, 0, NULL));
     }
     return NULL;
 }
@@ -372,6 +410,8 @@ START_TEST(everything_at_once_shows_whole_batches_in_order)
     open_tables();
     start(N_READERS, read_sets);
     start(N_WRITERS, write_sets);
+    start(1, read_followers);
+    start(1, write_followers);
     start(1, write_checkpoints);
     start(1, open_and_close);
     start(1, export_sets);
