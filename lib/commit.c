@@ -275,6 +275,8 @@ static void apply(struct htstore *store, struct hti_write *write)
             core->n_rows += (uint64_t)write->row_changes[i];
         core->last_lsn = write->record->lsn;
         core->version++;
+        if (core->rows && core->n_reserved == 0)
+            hti_cache_drop_spares(core->rows); /* of large rows that took the place of others */
     }
     atomic_store(&store->visible_lsn, write->record->lsn);
 }
