@@ -135,7 +135,7 @@ static void *read_sets(void *argument)
 /* Two halves of a set that do not change together: the second half follows the first one after some steps. */
 static void *read_followers(void *argument)
 {
-    int64_t keys[N_SET], values[N_SET];
+    int64_t keys[N_SET], values[N_SET] = { 0 };
     (void)argument;
 
     fill_keys(keys, N_WRITERS, false);
@@ -382,7 +382,7 @@ static void close_tables(void)
 /* What was acknowledged last is there after the store was closed and opened. */
 static void expect_versions(void)
 {
-    int64_t keys[N_SET], values[N_SET];
+    int64_t keys[N_SET], values[N_SET] = { 0 };
 
     for (int writer = 0; writer < N_WRITERS; writer++) {
         int64_t last = 0;
@@ -427,7 +427,7 @@ END_TEST
 
 static void *look_for_rows(void *argument)
 {
-    int64_t keys[N_SET], values[N_SET];
+    int64_t keys[N_SET], values[N_SET] = { 0 };
     (void)argument;
 
     for (size_t i = 0; i < N_SET; i++)
