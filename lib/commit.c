@@ -3,10 +3,14 @@
 
 #include <assert.h>
 #include <string.h>
+#include <time.h>
 
 #include "mem.h"
 
 #define FETCH_AHEAD 12u /* rows between what is applied and what is fetched, in two steps */
+#define MAX_SLOWDOWN 4.0
+#define MIN_PAUSE_NS 50000u /* shorter ones would mostly oversleep */
+#define MAX_PAUSE_NS 200000000u /* about a flush transaction */
 #define FETCH_ENTRIES 30000u /* a smaller cache lies in the processor's own */
 
 /* --- memory for a batch, all of it before the journal hears of it: a recorded batch cannot fail to apply --- */
@@ -417,6 +421,29 @@ static int wait_for_room(struct htstore *store, uint64_t size, struct htstore_er
     return 0;
 }
 
+/*
+ * From three quarters of the memory on writers become slower, up to four times as slow as the last flush was, so that they
+ * need not stop before it has ended. The flusher's rows are given back all at once, when the whole flush is done.
+ */
+static void slow_down(struct htstore *store, uint64_t size)
+{
+    const uint64_t limit = store->options.delta_bytes, slow_at = limit / 4 * 3;
+    uint64_t ns;
+
+    if (store->delta_bytes <= slow_at || store->flush_ns_per_kib == 0)
+        return;
+    ns = (size + 1023) / 1024 * store->flush_ns_per_kib;
+    ns = (uint64_t)((double)ns * MAX_SLOWDOWN * (double)(store->delta_bytes - slow_at) / (double)(limit - slow_at));
+    if (ns < MIN_PAUSE_NS)
+        return;
+    if (ns > MAX_PAUSE_NS)
+        ns = MAX_PAUSE_NS;
+    const struct timespec pause = { .tv_nsec = (long)ns };
+    pthread_mutex_unlock(&store->write_mutex);
+    nanosleep(&pause, NULL);
+    pthread_mutex_lock(&store->write_mutex);
+}
+
 /* Whether a put adds a row or replaces one is known only of tables in memory. With write_mutex: no mode changes then. */
 static bool depends_on_contents(const struct hti_write *write)
 {
@@ -463,6 +490,7 @@ int hti_commit(struct htstore *store, struct hti_write *write, struct htstore_er
     if (write->durability == HTSTORE_DEFAULT_DURABILITY)
         write->durability = store->options.durability;
     pthread_mutex_lock(&store->write_mutex);
+    slow_down(store, write->record->buf.size);
     rc = wait_for_room(store, write->record->buf.size, error);
     if (rc == 0)
         rc = take_turn(store, write, error);

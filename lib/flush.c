@@ -14,6 +14,7 @@
  */
 #define MAX_DIRTY_PAGES 20000u
 #define TRIM_ROWS 30000u /* rows of a garbage database deleted in one transaction */
+#define MIN_MEASURED ((uint64_t)1 << 20) /* bytes; a smaller flush says nothing of its speed */
 #define RETRY_MS 100u /* between attempts after one that failed */
 #define IDLE_MS 3600000u
 
@@ -300,19 +301,29 @@ static void forget_frozen_rows(struct htstore *store)
     hti_section_open(&store->section);
 }
 
+/* How fast the disk takes rows; small flushes would only tell how long a sync lasts. */
+static void note_speed(struct htstore *store, uint64_t bytes, uint64_t ms)
+{
+    if (bytes >= MIN_MEASURED)
+        store->flush_ns_per_kib = ms * 1000000 / (bytes >> 10);
+}
+
 /* All of it is in LMDB: memory for new batches. */
-static void release_frozen(struct htstore *store)
+static void release_frozen(struct htstore *store, uint64_t since_ms)
 {
     struct hti_record *list = store->frozen;
+    uint64_t bytes = 0;
 
     pthread_mutex_lock(&store->write_mutex);
     forget_frozen_rows(store);
     atomic_store(&store->applied_lsn, store->frozen_lsn);
     store->frozen = NULL;
     for (const struct hti_record *record = list; record; record = record->next) {
-        store->delta_bytes -= record->buf.size;
+        bytes += record->buf.size;
         store->delta_rows -= record->n_rows;
     }
+    store->delta_bytes -= bytes;
+    note_speed(store, bytes, hti_now_ms() - since_ms);
     pthread_cond_broadcast(&store->write_changed);
     pthread_mutex_unlock(&store->write_mutex);
     hti_record_free_list(list);
@@ -328,13 +339,14 @@ static void trim_cores(struct htstore *store)
 /* The journal is synced first: rows in LMDB must be a prefix of what the journal proves, also between transactions. */
 static int flush_frozen(struct htstore *store, struct htstore_error *error)
 {
+    const uint64_t since_ms = hti_now_ms();
     int rc = hti_journal_sync(store->journal, store->frozen_lsn, error);
 
     if (rc == 0)
         rc = hti_flush_records(store, store->frozen, store->frozen_lsn, error);
     if (rc != 0)
         return rc;
-    release_frozen(store);
+    release_frozen(store, since_ms);
     trim_cores(store);
     /* a segment that cannot be deleted now is tried again after the next flush */
     hti_journal_release(store->journal, atomic_load(&store->applied_lsn), NULL);

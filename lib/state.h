@@ -150,6 +150,7 @@ struct htstore {
     uint64_t delta_rows;
     uint64_t delta_since_ms; /* when the oldest record came; 0: none */
     uint64_t unsynced_since_ms; /* when the oldest INTERVAL record came that is not synced; 0: none */
+    uint64_t flush_ns_per_kib; /* what the last large flush took; 0: not known */
     int flush_status; /* of the last flush */
     struct htstore_error flush_error;
     pthread_cond_t work; /* for the flusher and the syncer */
