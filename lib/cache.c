@@ -189,7 +189,7 @@ uint64_t hti_cache_bytes(const struct hti_cache *cache)
 
 uint64_t hti_cache_mean_bytes(const struct hti_cache *cache)
 {
-    const uint64_t bytes = cache->heap.live_bytes + cache->heap.large_bytes;
+    const uint64_t bytes = cache->heap.live_bytes + atomic_load(&cache->heap.large_bytes);
     return cache->n_entries > 0 && bytes > 0 ? bytes / cache->n_entries + 1 : 0;
 }
 

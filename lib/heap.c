@@ -266,11 +266,13 @@ void hti_heap_clear(struct hti_heap *heap)
     memset(heap->free_items, 0, sizeof heap->free_items);
 }
 
-/* What has been touched: pages are not there before, except on huge pages. */
+/*
+ * What has been touched: pages are not there before, except on huge pages. Looks at nothing that hti_heap_reserve() changes
+ * but what is atomic.
+ */
 uint64_t hti_heap_bytes(const struct hti_heap *heap)
 {
     const uint64_t last = heap->chunk < FIRST_CHUNKS ? heap->used : HTI_HEAP_CHUNK_SIZE;
 
-    return heap->n_chunks == 0 ? heap->large_bytes
-                               : (uint64_t)heap->chunk * HTI_HEAP_CHUNK_SIZE + last + heap->large_bytes;
+    return (uint64_t)heap->chunk * HTI_HEAP_CHUNK_SIZE + last + atomic_load(&heap->large_bytes);
 }

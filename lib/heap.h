@@ -7,6 +7,7 @@
 #ifndef HTI_HEAP_H
 #define HTI_HEAP_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -30,7 +31,7 @@ struct hti_heap {
     uint32_t spares; /* number + 1 of the first large item that was reserved; 0: none */
     uint64_t live_bytes; /* of items, rounded as they are */
     uint64_t limit; /* bytes of chunks that hti_heap_make() may fill */
-    uint64_t large_bytes;
+    _Atomic uint64_t large_bytes; /* told while more is being reserved */
 };
 
 /* `unit`: 8 or 64 bytes, also the alignment of items. The largest sum of chunks is 2^32 units. */

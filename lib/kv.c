@@ -1041,6 +1041,26 @@ int hti_kv_cursor_next(struct hti_kv_cursor *cursor, struct hti_kv_bytes *key, s
     return 0;
 }
 
+int hti_kv_cursor_get(struct hti_kv_cursor *cursor, struct hti_kv_bytes key, struct hti_kv_bytes *value,
+                      struct htstore_error *error)
+{
+    MDB_val k = to_val(key), v;
+    int rc;
+
+    if (!cursor->cursor)
+        return 1;
+    rc = mdb_cursor_get(cursor->cursor, &k, &v, MDB_SET_KEY);
+    cursor->started = true;
+    if (rc == MDB_NOTFOUND)
+        return 1;
+    if (rc != 0) {
+        cursor->read->failed = true;
+        return fail(cursor->read->kv, rc, "read a row", error);
+    }
+    *value = (struct hti_kv_bytes){ v.mv_data, v.mv_size };
+    return 0;
+}
+
 int hti_kv_cursor_seek(struct hti_kv_cursor *cursor, struct hti_kv_bytes after, struct hti_kv_bytes *key,
                        struct hti_kv_bytes *value, struct htstore_error *error)
 {

@@ -122,6 +122,9 @@ int hti_kv_cursor_open(struct hti_kv_read *read, uint64_t database, struct hti_k
                        struct htstore_error *error);
 int hti_kv_cursor_next(struct hti_kv_cursor *cursor, struct hti_kv_bytes *key, struct hti_kv_bytes *value,
                        struct htstore_error *error); /* 1 = no more */
+/* As hti_kv_read_get(); cheaper if the key lies near the one before, as it does for keys in order. */
+int hti_kv_cursor_get(struct hti_kv_cursor *cursor, struct hti_kv_bytes key, struct hti_kv_bytes *value,
+                      struct htstore_error *error);
 /* The first entry whose key is greater than `after`; next() goes on from there. 1 = there is none. */
 int hti_kv_cursor_seek(struct hti_kv_cursor *cursor, struct hti_kv_bytes after, struct hti_kv_bytes *key,
                        struct hti_kv_bytes *value, struct htstore_error *error);

@@ -46,10 +46,11 @@ enum hti_found hti_lookup_written(const struct hti_core *core, const void *key, 
     return found;
 }
 
-int hti_lookup_stored(const struct hti_core *core, struct hti_kv_read *read, uint64_t database, const void *key,
-                      size_t key_size, enum hti_found *found, const void **value, size_t *value_size,
-                      struct htstore_error *error)
+int hti_lookup_from(const struct hti_core *core, const struct hti_lookup_source *source, const void *key,
+                    size_t key_size, enum hti_found *found, const void **value, size_t *value_size,
+                    struct htstore_error *error)
 {
+    struct hti_kv_bytes stored_bytes;
     uint8_t stored_key[HTI_STORED_KEY_MAX], key_space[8];
     char label[HTI_CORE_LABEL_SIZE];
     const size_t stored_size = hti_codec_store_key(&core->type, key, key_size, stored_key);
@@ -59,9 +60,11 @@ int hti_lookup_stored(const struct hti_core *core, struct hti_kv_read *read, uin
     int rc;
 
     *found = HTI_FOUND_ABSENT;
-    if (database == 0)
+    if (source->database == 0)
         return 0;
-    rc = hti_kv_read_get(read, database, (struct hti_kv_bytes){ stored_key, stored_size }, &stored, error);
+    stored_bytes = (struct hti_kv_bytes){ stored_key, stored_size };
+    rc = source->cursor ? hti_kv_cursor_get(source->cursor, stored_bytes, &stored, error)
+                        : hti_kv_read_get(source->read, source->database, stored_bytes, &stored, error);
     if (rc != 0)
         return rc == 1 ? 0 : rc;
     rc = hti_codec_load_row(&core->type, core->record.id, stored_key, stored_size, stored.data, stored.size, key_space,
@@ -77,4 +80,12 @@ int hti_lookup_stored(const struct hti_core *core, struct hti_kv_read *read, uin
     *value = row.value;
     *value_size = row.value_size;
     return 0;
+}
+
+int hti_lookup_stored(const struct hti_core *core, struct hti_kv_read *read, uint64_t database, const void *key,
+                      size_t key_size, enum hti_found *found, const void **value, size_t *value_size,
+                      struct htstore_error *error)
+{
+    const struct hti_lookup_source source = { .read = read, .database = database };
+    return hti_lookup_from(core, &source, key, key_size, found, value, value_size, error);
 }

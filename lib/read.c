@@ -3,14 +3,17 @@
 
 #include <string.h>
 
+#include "bytes.h"
 #include "lookup.h"
 #include "mem.h"
 #include "outputs.h"
 #include "probe.h"
+#include "radix.h"
 #include "view.h"
 #include "warm.h"
 
 #define SOME_KEYS 256u
+#define MIN_SORTED 32u /* so many keys or more are asked of LMDB in order */
 #define MAX_KEPT ((size_t)4 << 20) /* bytes of rows that one call remembers */
 
 struct batch {
@@ -179,22 +182,68 @@ static void keep(struct batch *b, uint64_t miss, enum hti_found found, const voi
     }
 }
 
+/* Numbers in the order of the stored keys, but for strings that share eight bytes. */
+static uint64_t order_of(const struct batch *b, uint64_t i)
+{
+    const struct hti_row_type *type = &b->core->type;
+    uint8_t space[8], first[8] = { 0 };
+    uint64_t order;
+    size_t size;
+    const void *key = hti_input_key(type, b->arguments->keys, i, space, &size);
+
+    if (type->key_size == 0) {
+        memcpy(first, key, size < sizeof first ? size : sizeof first);
+        return hti_load_be64(first);
+    }
+    hti_codec_order_keys(type, key, 1, &order);
+    return order;
+}
+
+/* Keys in order find their pages in the processor's cache. Without memory they stay as they are. */
+static void sort_misses(struct batch *b)
+{
+    const size_t n = (size_t)b->n_misses;
+    struct hti_radix_item *items = hti_mem_alloc_array(2 * n, sizeof *items);
+
+    if (!items)
+        return;
+    for (size_t m = 0; m < n; m++)
+        items[m] = (struct hti_radix_item){ order_of(b, b->misses[m]), (const void *)(uintptr_t)b->misses[m] };
+    hti_radix_sort(items, items + n, n);
+    for (size_t m = 0; m < n; m++)
+        b->misses[m] = (uintptr_t)items[m].place;
+    hti_mem_free(items);
+}
+
+static int ask_key_of_lmdb(struct batch *b, const struct hti_lookup_source *source, uint64_t miss)
+{
+    const uint64_t i = b->misses[miss];
+    enum hti_found found;
+    const void *value = NULL;
+    size_t key_size, value_size = 0;
+    uint8_t space[8];
+    const void *key = hti_input_key(&b->core->type, b->arguments->keys, i, space, &key_size);
+    int rc = hti_lookup_from(b->core, source, key, key_size, &found, &value, &value_size, b->error);
+
+    if (rc == 0)
+        rc = answer(b, i, found, value, value_size);
+    if (rc == 0 && b->remembers)
+        keep(b, miss, found, value, value_size);
+    return rc;
+}
+
 static int ask_lmdb(struct batch *b, struct hti_kv_read *read)
 {
-    uint8_t space[8];
+    struct hti_lookup_source source = { .read = read, .database = b->database };
     int rc = 0;
 
-    for (uint64_t m = 0; rc == 0 && m < b->n_misses; m++) {
-        enum hti_found found;
-        const void *value = NULL;
-        size_t key_size, value_size = 0;
-        const void *key = hti_input_key(&b->core->type, b->arguments->keys, b->misses[m], space, &key_size);
-        rc = hti_lookup_stored(b->core, read, b->database, key, key_size, &found, &value, &value_size, b->error);
-        if (rc == 0)
-            rc = answer(b, b->misses[m], found, value, value_size);
-        if (rc == 0 && b->remembers)
-            keep(b, m, found, value, value_size);
+    if (b->n_misses >= MIN_SORTED && b->database != 0) {
+        sort_misses(b);
+        rc = hti_kv_cursor_open(read, b->database, &source.cursor, b->error);
     }
+    for (uint64_t m = 0; rc == 0 && m < b->n_misses; m++)
+        rc = ask_key_of_lmdb(b, &source, m);
+    hti_kv_cursor_close(source.cursor);
     return rc;
 }
 
