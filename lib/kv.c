@@ -1041,26 +1041,6 @@ int hti_kv_cursor_next(struct hti_kv_cursor *cursor, struct hti_kv_bytes *key, s
     return 0;
 }
 
-int hti_kv_cursor_get(struct hti_kv_cursor *cursor, struct hti_kv_bytes key, struct hti_kv_bytes *value,
-                      struct htstore_error *error)
-{
-    MDB_val k = to_val(key), v;
-    int rc;
-
-    if (!cursor->cursor)
-        return 1;
-    rc = mdb_cursor_get(cursor->cursor, &k, &v, MDB_SET_KEY);
-    cursor->started = true;
-    if (rc == MDB_NOTFOUND)
-        return 1;
-    if (rc != 0) {
-        cursor->read->failed = true;
-        return fail(cursor->read->kv, rc, "read a row", error);
-    }
-    *value = (struct hti_kv_bytes){ v.mv_data, v.mv_size };
-    return 0;
-}
-
 int hti_kv_cursor_seek(struct hti_kv_cursor *cursor, struct hti_kv_bytes after, struct hti_kv_bytes *key,
                        struct hti_kv_bytes *value, struct htstore_error *error)
 {
@@ -1094,7 +1074,7 @@ void hti_kv_cursor_close(struct hti_kv_cursor *cursor)
 }
 
 /* A database is an entry of the main one, which LMDB hands out like any other. */
-int hti_kv_read_tree(struct hti_kv_read *read, uint64_t database, struct hti_kvpage_tree *tree,
+static int read_tree(struct hti_kv_read *read, uint64_t database, struct hti_kvpage_tree *tree, const void **entry,
                      struct htstore_error *error)
 {
     char name[NAME_SIZE];
@@ -1112,7 +1092,41 @@ int hti_kv_read_tree(struct hti_kv_read *read, uint64_t database, struct hti_kvp
         return fail(read->kv, rc, "find a table", error);
     if (!hti_kvpage_decode_tree(value.mv_data, value.mv_size, tree))
         return hti_fail(error, HTSTORE_ECORRUPT, "%s: the record of a database is damaged", read->kv->path);
+    *entry = value.mv_data;
     return 0;
+}
+
+int hti_kv_read_tree(struct hti_kv_read *read, uint64_t database, struct hti_kvpage_tree *tree,
+                     struct htstore_error *error)
+{
+    const void *entry;
+    return read_tree(read, database, tree, &entry, error);
+}
+
+/* No page behind the end of the file may be touched, whatever a page says. */
+static uint64_t readable_pages(const struct hti_kv *kv)
+{
+    mdb_filehandle_t fd;
+    MDB_envinfo info;
+    struct stat st;
+
+    if (mdb_env_get_fd(kv->env, &fd) != 0 || fstat(fd, &st) != 0 || mdb_env_info(kv->env, &info) != 0)
+        return 0;
+    const uint64_t in_file = (uint64_t)st.st_size / kv->page_size, in_map = info.me_mapsize / kv->page_size;
+    const uint64_t used = (uint64_t)info.me_last_pgno + 1, most = in_file < in_map ? in_file : in_map;
+    return used < most ? used : most;
+}
+
+int hti_kv_read_search(struct hti_kv_read *read, uint64_t database, struct hti_kvsearch *search,
+                       struct htstore_error *error)
+{
+    struct hti_kvpage_tree tree;
+    const void *entry;
+    const int rc = read_tree(read, database, &tree, &entry, error);
+
+    if (rc != 0)
+        return rc;
+    return hti_kvsearch_init(search, entry, read->kv->page_size, readable_pages(read->kv), &tree) ? 0 : 1;
 }
 
 /* --- sizes and growth --- */

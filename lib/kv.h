@@ -13,6 +13,7 @@
 
 #include "error.h"
 #include "kvpage.h"
+#include "kvsearch.h"
 
 struct hti_kv;
 struct hti_kv_write; /* a write transaction */
@@ -122,9 +123,6 @@ int hti_kv_cursor_open(struct hti_kv_read *read, uint64_t database, struct hti_k
                        struct htstore_error *error);
 int hti_kv_cursor_next(struct hti_kv_cursor *cursor, struct hti_kv_bytes *key, struct hti_kv_bytes *value,
                        struct htstore_error *error); /* 1 = no more */
-/* As hti_kv_read_get(); cheaper if the key lies near the one before, as it does for keys in order. */
-int hti_kv_cursor_get(struct hti_kv_cursor *cursor, struct hti_kv_bytes key, struct hti_kv_bytes *value,
-                      struct htstore_error *error);
 /* The first entry whose key is greater than `after`; next() goes on from there. 1 = there is none. */
 int hti_kv_cursor_seek(struct hti_kv_cursor *cursor, struct hti_kv_bytes after, struct hti_kv_bytes *key,
                        struct hti_kv_bytes *value, struct htstore_error *error);
@@ -136,6 +134,13 @@ void hti_kv_cursor_close(struct hti_kv_cursor *cursor); /* before its read ends 
  */
 int hti_kv_read_tree(struct hti_kv_read *read, uint64_t database, struct hti_kvpage_tree *tree,
                      struct htstore_error *error);
+
+/*
+ * To search the tree of a database in the map, as long as the read is open. 1 = that is not possible: the database does not
+ * exist, or does not look as expected; use hti_kv_read_get().
+ */
+int hti_kv_read_search(struct hti_kv_read *read, uint64_t database, struct hti_kvsearch *search,
+                       struct htstore_error *error);
 
 /* --- sizes --- */
 struct hti_kv_shape {

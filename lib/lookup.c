@@ -46,46 +46,81 @@ enum hti_found hti_lookup_written(const struct hti_core *core, const void *key, 
     return found;
 }
 
-int hti_lookup_from(const struct hti_core *core, const struct hti_lookup_source *source, const void *key,
-                    size_t key_size, enum hti_found *found, const void **value, size_t *value_size,
-                    struct htstore_error *error)
+/* Verify a row that was found under the stored form of a key, and see whether it is that key's. */
+static int take_row(const struct hti_core *core, struct hti_kv_bytes stored_key, struct hti_kv_bytes stored,
+                    struct hti_lookup_key *key, struct htstore_error *error)
 {
-    struct hti_kv_bytes stored_bytes;
-    uint8_t stored_key[HTI_STORED_KEY_MAX], key_space[8];
     char label[HTI_CORE_LABEL_SIZE];
-    const size_t stored_size = hti_codec_store_key(&core->type, key, key_size, stored_key);
-    struct hti_kv_bytes stored;
     struct hti_hash128 hash;
+    uint8_t key_space[8];
     struct hti_row row;
-    int rc;
 
-    *found = HTI_FOUND_ABSENT;
-    if (source->database == 0)
-        return 0;
-    stored_bytes = (struct hti_kv_bytes){ stored_key, stored_size };
-    rc = source->cursor ? hti_kv_cursor_get(source->cursor, stored_bytes, &stored, error)
-                        : hti_kv_read_get(source->read, source->database, stored_bytes, &stored, error);
-    if (rc != 0)
-        return rc == 1 ? 0 : rc;
-    rc = hti_codec_load_row(&core->type, core->record.id, stored_key, stored_size, stored.data, stored.size, key_space,
-                            &row, &hash);
-    if (rc != 0)
+    if (hti_codec_load_row(&core->type, core->record.id, stored_key.data, stored_key.size, stored.data, stored.size,
+                           key_space, &row, &hash) != 0)
         return hti_fail(error, HTSTORE_ECORRUPT, "%s: a row is damaged: its checksum differs",
                         hti_core_label(core, label));
-    if (row.key_size != key_size || memcmp(row.key, key, key_size) != 0) {
-        *found = HTI_FOUND_COLLISION;
+    if (row.key_size != key->key_size || memcmp(row.key, key->key, row.key_size) != 0) {
+        key->found = HTI_FOUND_COLLISION;
         return 0;
     }
-    *found = HTI_FOUND_PRESENT;
-    *value = row.value;
-    *value_size = row.value_size;
+    key->found = HTI_FOUND_PRESENT;
+    key->value = row.value;
+    key->value_size = row.value_size;
     return 0;
+}
+
+static int look_up_one(const struct hti_core *core, struct hti_kv_read *read, uint64_t database,
+                       struct hti_lookup_key *key, struct htstore_error *error)
+{
+    uint8_t space[HTI_STORED_KEY_MAX];
+    const struct hti_kv_bytes stored_key = { space, hti_codec_store_key(&core->type, key->key, key->key_size, space) };
+    struct hti_kv_bytes stored;
+    int rc;
+
+    key->found = HTI_FOUND_ABSENT;
+    if (database == 0)
+        return 0;
+    rc = hti_kv_read_get(read, database, stored_key, &stored, error);
+    if (rc != 0)
+        return rc == 1 ? 0 : rc;
+    return take_row(core, stored_key, stored, key, error);
 }
 
 int hti_lookup_stored(const struct hti_core *core, struct hti_kv_read *read, uint64_t database, const void *key,
                       size_t key_size, enum hti_found *found, const void **value, size_t *value_size,
                       struct htstore_error *error)
 {
-    const struct hti_lookup_source source = { .read = read, .database = database };
-    return hti_lookup_from(core, &source, key, key_size, found, value, value_size, error);
+    struct hti_lookup_key one = { .key = key, .key_size = key_size };
+    const int rc = look_up_one(core, read, database, &one, error);
+
+    *found = one.found;
+    if (rc == 0 && one.found == HTI_FOUND_PRESENT) {
+        *value = one.value;
+        *value_size = one.value_size;
+    }
+    return rc;
+}
+
+int hti_lookup_many(const struct hti_core *core, const struct hti_kvsearch *search, struct hti_kv_read *read,
+                    uint64_t database, struct hti_lookup_key *keys, unsigned n, struct htstore_error *error)
+{
+    uint8_t spaces[HTI_LOOKUP_KEYS][HTI_STORED_KEY_MAX];
+    struct hti_kvsearch_key asked[HTI_LOOKUP_KEYS];
+    int rc = 0;
+
+    for (unsigned i = 0; i < n; i++) {
+        asked[i].key = spaces[i];
+        asked[i].key_size = hti_codec_store_key(&core->type, keys[i].key, keys[i].key_size, spaces[i]);
+    }
+    hti_kvsearch_find(search, asked, n);
+    for (unsigned i = 0; rc == 0 && i < n; i++) {
+        const struct hti_kv_bytes stored_key = { asked[i].key, asked[i].key_size };
+        const struct hti_kv_bytes stored = { asked[i].value, asked[i].value_size };
+        keys[i].found = HTI_FOUND_ABSENT;
+        if (asked[i].result == HTI_KVSEARCH_FOUND)
+            rc = take_row(core, stored_key, stored, &keys[i], error);
+        else if (asked[i].result == HTI_KVSEARCH_ASK)
+            rc = look_up_one(core, read, database, &keys[i], error);
+    }
+    return rc;
 }

@@ -22,17 +22,20 @@ enum hti_found hti_lookup_written(const struct hti_core *core, const void *key, 
  * What LMDB tells. *found is never HTI_FOUND_ASK; the value is valid until the read ends. 0, or HTSTORE_ECORRUPT (the row's checksum
  * differs: the sentence names the table), HTSTORE_EIO.
  */
-/* `cursor` of the database, if there is one: then `read` and `database` do not count, and keys had better be in order. */
-struct hti_lookup_source {
-    struct hti_kv_read *read;
-    uint64_t database;
-    struct hti_kv_cursor *cursor;
-};
-int hti_lookup_from(const struct hti_core *core, const struct hti_lookup_source *source, const void *key,
-                    size_t key_size, enum hti_found *found, const void **value, size_t *value_size,
-                    struct htstore_error *error);
 int hti_lookup_stored(const struct hti_core *core, struct hti_kv_read *read, uint64_t database, const void *key,
                       size_t key_size, enum hti_found *found, const void **value, size_t *value_size,
                       struct htstore_error *error);
+
+/* The same of up to HTI_LOOKUP_KEYS keys at once, which is faster from some on; `search` is of the database. */
+struct hti_lookup_key {
+    const void *key;
+    size_t key_size;
+    enum hti_found found;
+    const void *value;
+    size_t value_size;
+};
+#define HTI_LOOKUP_KEYS HTI_KVSEARCH_KEYS
+int hti_lookup_many(const struct hti_core *core, const struct hti_kvsearch *search, struct hti_kv_read *read,
+                    uint64_t database, struct hti_lookup_key *keys, unsigned n, struct htstore_error *error);
 
 #endif

@@ -3,17 +3,15 @@
 
 #include <string.h>
 
-#include "bytes.h"
 #include "lookup.h"
 #include "mem.h"
 #include "outputs.h"
 #include "probe.h"
-#include "radix.h"
 #include "view.h"
 #include "warm.h"
 
 #define SOME_KEYS 256u
-#define MIN_SORTED 32u /* so many keys or more are asked of LMDB in order */
+#define MIN_SEARCHED 8u /* so many keys or more are looked for side by side */
 #define MAX_KEPT ((size_t)4 << 20) /* bytes of rows that one call remembers */
 
 struct batch {
@@ -182,68 +180,47 @@ static void keep(struct batch *b, uint64_t miss, enum hti_found found, const voi
     }
 }
 
-/* Numbers in the order of the stored keys, but for strings that share eight bytes. */
-static uint64_t order_of(const struct batch *b, uint64_t i)
+/* Misses [first, first + n), side by side if the map can be searched. */
+static int ask_some(struct batch *b, const struct hti_kvsearch *search, struct hti_kv_read *read, uint64_t first,
+                    unsigned n)
 {
-    const struct hti_row_type *type = &b->core->type;
-    uint8_t space[8], first[8] = { 0 };
-    uint64_t order;
-    size_t size;
-    const void *key = hti_input_key(type, b->arguments->keys, i, space, &size);
+    struct hti_lookup_key keys[HTI_LOOKUP_KEYS];
+    uint8_t spaces[HTI_LOOKUP_KEYS][8];
+    int rc = 0;
 
-    if (type->key_size == 0) {
-        memcpy(first, key, size < sizeof first ? size : sizeof first);
-        return hti_load_be64(first);
+    for (unsigned k = 0; k < n; k++)
+        keys[k].key =
+            hti_input_key(&b->core->type, b->arguments->keys, b->misses[first + k], spaces[k], &keys[k].key_size);
+    if (search)
+        rc = hti_lookup_many(b->core, search, read, b->database, keys, n, b->error);
+    for (unsigned k = 0; rc == 0 && k < n; k++) {
+        if (!search)
+            rc = hti_lookup_stored(b->core, read, b->database, keys[k].key, keys[k].key_size, &keys[k].found,
+                                   &keys[k].value, &keys[k].value_size, b->error);
+        if (rc == 0)
+            rc = answer(b, b->misses[first + k], keys[k].found, keys[k].value, keys[k].value_size);
+        if (rc == 0 && b->remembers)
+            keep(b, first + k, keys[k].found, keys[k].value, keys[k].value_size);
     }
-    hti_codec_order_keys(type, key, 1, &order);
-    return order;
-}
-
-/* Keys in order find their pages in the processor's cache. Without memory they stay as they are. */
-static void sort_misses(struct batch *b)
-{
-    const size_t n = (size_t)b->n_misses;
-    struct hti_radix_item *items = hti_mem_alloc_array(2 * n, sizeof *items);
-
-    if (!items)
-        return;
-    for (size_t m = 0; m < n; m++)
-        items[m] = (struct hti_radix_item){ order_of(b, b->misses[m]), (const void *)(uintptr_t)b->misses[m] };
-    hti_radix_sort(items, items + n, n);
-    for (size_t m = 0; m < n; m++)
-        b->misses[m] = (uintptr_t)items[m].place;
-    hti_mem_free(items);
-}
-
-static int ask_key_of_lmdb(struct batch *b, const struct hti_lookup_source *source, uint64_t miss)
-{
-    const uint64_t i = b->misses[miss];
-    enum hti_found found;
-    const void *value = NULL;
-    size_t key_size, value_size = 0;
-    uint8_t space[8];
-    const void *key = hti_input_key(&b->core->type, b->arguments->keys, i, space, &key_size);
-    int rc = hti_lookup_from(b->core, source, key, key_size, &found, &value, &value_size, b->error);
-
-    if (rc == 0)
-        rc = answer(b, i, found, value, value_size);
-    if (rc == 0 && b->remembers)
-        keep(b, miss, found, value, value_size);
     return rc;
 }
 
 static int ask_lmdb(struct batch *b, struct hti_kv_read *read)
 {
-    struct hti_lookup_source source = { .read = read, .database = b->database };
+    struct hti_kvsearch search;
+    bool searches = false;
     int rc = 0;
 
-    if (b->n_misses >= MIN_SORTED && b->database != 0) {
-        sort_misses(b);
-        rc = hti_kv_cursor_open(read, b->database, &source.cursor, b->error);
+    if (b->n_misses >= MIN_SEARCHED && b->database != 0) {
+        rc = hti_kv_read_search(read, b->database, &search, b->error);
+        searches = rc == 0;
+        rc = rc == 1 ? 0 : rc;
     }
-    for (uint64_t m = 0; rc == 0 && m < b->n_misses; m++)
-        rc = ask_key_of_lmdb(b, &source, m);
-    hti_kv_cursor_close(source.cursor);
+    for (uint64_t m = 0; rc == 0 && m < b->n_misses; m += HTI_LOOKUP_KEYS) {
+        const uint64_t left = b->n_misses - m;
+        rc = ask_some(b, searches ? &search : NULL, read, m,
+                      (unsigned)(left < HTI_LOOKUP_KEYS ? left : HTI_LOOKUP_KEYS));
+    }
     return rc;
 }
 
