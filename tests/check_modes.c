@@ -191,13 +191,16 @@ START_TEST(a_bounded_table_remembers_what_was_asked_for)
     use_budget(20000);
     ck_assert_int_eq(htstore_table_warm(api.table, &api.error), 1);
     ck_assert_uint_eq(api_stats().bounded_tables, 1);
-    expect_rows(0, 100, 1);
-    expect_rows(N, N + 50, -1);
-    const uint64_t reads = api_stats().lookup_reads;
-    ck_assert_uint_eq(reads, 150);
-    expect_rows(0, 100, 1);
-    expect_rows(N, N + 50, -1); /* absent keys are remembered too */
-    ck_assert_uint_lt(api_stats().lookup_reads, reads + 30);
+    uint64_t reads = 0, before = UINT64_MAX;
+    for (int i = 0; i < 20 && reads != before;
+         i++) { /* while another thread closes the section nothing is remembered */
+        before = reads;
+        expect_rows(0, 100, 1);
+        expect_rows(N, N + 50, -1); /* absent keys are remembered too */
+        reads = api_stats().lookup_reads;
+    }
+    ck_assert_uint_ge(reads, 150);
+    ck_assert_uint_eq(reads, before);
     for (int i = 0; i < 3; i++)
         expect_rows(0, N, 1);
     ck_assert_uint_lt(api_stats().cache_bytes, 25000);
