@@ -188,6 +188,7 @@ static int ask_some(struct batch *b, const struct hti_kvsearch *search, struct h
     uint8_t spaces[HTI_LOOKUP_KEYS][8];
     int rc = 0;
 
+    memset(keys, 0, sizeof keys);
     for (unsigned k = 0; k < n; k++)
         keys[k].key =
             hti_input_key(&b->core->type, b->arguments->keys, b->misses[first + k], spaces[k], &keys[k].key_size);
