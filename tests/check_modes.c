@@ -1,10 +1,23 @@
 /* Tests of the ways in which tables are kept in memory: loaded in the background, within a budget, and from one to the other. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "api_util.h"
 #include "load.h"
+
+/* Sanitizers have memory of their own. */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define CHECK_SANITIZED true
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define CHECK_SANITIZED true
+#endif
+#endif
+#ifndef CHECK_SANITIZED
+#define CHECK_SANITIZED false
+#endif
 
 #define N 4000
 #define SOME 500
@@ -295,6 +308,47 @@ START_TEST(tables_share_one_budget)
 }
 END_TEST
 
+/* --- what is told is what is there --- */
+
+#define N_MANY 600000
+
+static uint64_t anonymous_bytes(void)
+{
+    char line[256];
+    unsigned long kib = 0;
+    FILE *file = fopen("/proc/self/status", "r");
+
+    ck_assert_ptr_nonnull(file);
+    while (fgets(line, sizeof line, file))
+        if (sscanf(line, "RssAnon: %lu", &kib) == 1)
+            break;
+    (void)fclose(file);
+    return (uint64_t)kib << 10;
+}
+
+/* The rows of a table that is loaded take what the store tells, and not much else. */
+START_TEST(the_memory_that_is_told_is_that_of_the_process)
+{
+    begin();
+    write_rows(0, N_MANY, 1);
+    api_close_store();
+    const uint64_t before = anonymous_bytes();
+    api_open_store();
+    OK(htstore_table_open(api.store, "t1", NULL, &api.table, &api.error));
+    OK(htstore_table_warm(api.table, &api.error));
+    const uint64_t told = api_stats().cache_bytes, grown = anonymous_bytes() - before;
+    ck_assert_uint_le(told, N_MANY * UINT64_C(24));
+    ck_assert_uint_ge(told, N_MANY * UINT64_C(16));
+    if (!CHECK_SANITIZED) {
+        ck_assert_msg(grown < told + (UINT64_C(8) << 20), "told %llu, grown by %llu", (unsigned long long)told,
+                      (unsigned long long)grown);
+        ck_assert_msg(grown > told / 10 * 8 || before > (UINT64_C(64) << 20), "told %llu, grown by %llu",
+                      (unsigned long long)told, (unsigned long long)grown);
+    }
+    SIZE_IS(N_MANY);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("modes");
@@ -310,6 +364,7 @@ int main(void)
     tcase_add_test(tests, what_is_remembered_follows_every_change);
     tcase_add_test(tests, a_table_that_outgrows_the_budget_becomes_bounded);
     tcase_add_test(tests, tables_share_one_budget);
+    tcase_add_test(tests, the_memory_that_is_told_is_that_of_the_process);
     suite_add_tcase(suite, tests);
     return check_run(suite);
 }
