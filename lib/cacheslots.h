@@ -1,4 +1,7 @@
-/* cacheslots: the layout of a cache, and how a key is hashed and compared; shared by cache.c and probe.c alone. */
+/*
+ * cacheslots: the layout of a cache, how a key is hashed and compared, and what its slot holds. For cache, cachegrow and probe
+ * alone.
+ */
 #ifndef HTI_CACHESLOTS_H
 #define HTI_CACHESLOTS_H
 
@@ -143,5 +146,33 @@ static inline void hti_cache_touch(const struct hti_cache *cache, uint64_t slot,
         __atomic_store_n((uint8_t *)cache->arrays.states.data + slot, (uint8_t)(state | HTI_STATE_USED),
                          __ATOMIC_RELAXED);
 }
+
+static inline bool hti_cacheslots_is_absent(const struct hti_cache *cache, uint64_t slot)
+{
+    return cache->kind != HTI_CACHE_COMPLETE && (hti_cache_state_of(cache, slot) & HTI_STATE_ABSENT);
+}
+
+/* --- making --- */
+void hti_cacheslots_init(struct hti_cache *cache, const struct hti_row_type *type, enum hti_cache_kind kind);
+void hti_cacheslots_draw_hash(struct hti_cache_arrays *arrays, unsigned n_floods);
+int hti_cacheslots_make(const struct hti_cache *cache, uint64_t n_groups, struct hti_cache_arrays *arrays);
+void hti_cacheslots_release(struct hti_cache_arrays *arrays);
+
+/* --- contents of a slot --- */
+const uint8_t *hti_cacheslots_string_key(const struct hti_cache *cache, const uint8_t *slot, size_t *size);
+uint32_t hti_cacheslots_hash_bits(const struct hti_cache *cache, const uint8_t *slot); /* text and cell: as stored */
+uint64_t hti_cacheslots_hash(const struct hti_cache *cache, const uint8_t *slot); /* enough of it to find the home */
+size_t hti_cacheslots_value_bytes(const struct hti_cache *cache, size_t key_size, size_t value_size); /* in the heap */
+void hti_cacheslots_fill(struct hti_cache *cache, uint8_t *slot, const struct hti_row *row, uint64_t hash);
+void hti_cacheslots_empty(struct hti_cache *cache, const uint8_t *slot); /* gives back what it has in the heap */
+/* Where the key is the same and the value has its place; false: empty it and fill it. */
+bool hti_cacheslots_overwrite(struct hti_cache *cache, uint8_t *slot, const struct hti_row *row);
+void hti_cacheslots_set_state(struct hti_cache *cache, uint64_t slot, bool absent, unsigned used);
+
+/* Take the first empty slot from the home of a hash on; groups that are passed take note. */
+uint64_t hti_cacheslots_take(struct hti_cache_arrays *arrays, uint64_t hash, uint64_t *n_passed);
+
+#define HTI_MAX_GROUPS ((uint64_t)1 << 31)
+#define HTI_ROOM_PER_GROUP 12u /* entries for a number of rows that is known: load 0.8 */
 
 #endif
