@@ -179,6 +179,7 @@ static void apply_clear(struct hti_core *core)
     if (!core->resident)
         core->rows_cleared = true;
     core->n_rows = 0;
+    core->uncounted = false;
 }
 
 static void apply_put(const struct hti_write *write, struct hti_core *core, const struct hti_row *row)
@@ -259,6 +260,57 @@ static void apply_op(struct hti_write *write, struct hti_core *core, const struc
                 write->flags[i] = removed;
         }
     }
+}
+
+static bool collides(const struct hti_core *core, const struct hti_op *op)
+{
+    struct hti_row_walk rows;
+    struct hti_row row;
+    const void *value;
+    size_t value_size;
+
+    if (op->key_size != 0 || op->kind != HTI_OP_PUT)
+        return false;
+    hti_row_walk_init(&rows, op);
+    while (hti_row_walk_next(&rows, &row))
+        if (row.key_size > HTI_SHORT_KEY_MAX &&
+            hti_cache_find(core->rows, row.key, row.key_size, &value, &value_size) == HTI_CACHE_COLLISION)
+            return true;
+    return false;
+}
+
+/* Few large steps: each of them moves all rows. */
+static int make_replay_room(struct hti_core *core, const struct hti_op *op, uint64_t upcoming)
+{
+    const struct room room = room_of(core, op);
+    const uint64_t step = 3 * hti_cache_entries(core->rows);
+    uint64_t n = step < upcoming ? step : upcoming;
+    int rc;
+
+    if (n < room.n_rows)
+        n = room.n_rows;
+    rc = hti_cache_has_room(core->rows, room.n_rows, room.bytes) ? 0 : hti_cache_reserve(core->rows, n, room.bytes);
+    return rc == 0 && hti_cache_uses_heap(core->rows) ? reserve_large_rows(core, op) : rc;
+}
+
+int hti_commit_replay(struct htstore *store, struct hti_core *core, const struct hti_op *op, uint64_t lsn,
+                      uint64_t upcoming)
+{
+    struct hti_write write = { .resolved = true };
+    int rc = 0;
+
+    assert(!core->resident && core->n_handles == 0);
+    core->uncounted = true;
+    core->last_lsn = lsn;
+    if (op->kind != HTI_OP_CLEAR)
+        rc = make_rows(store, core);
+    if (rc == 0 && op->kind != HTI_OP_CLEAR && collides(core, op))
+        return HTSTORE_ECORRUPT;
+    if (rc == 0 && op->kind != HTI_OP_CLEAR)
+        rc = make_replay_room(core, op, upcoming);
+    if (rc == 0)
+        apply_op(&write, core, op);
+    return rc;
 }
 
 static void apply(struct htstore *store, struct hti_write *write)
