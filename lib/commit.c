@@ -7,6 +7,7 @@
 #include "mem.h"
 
 #define FETCH_AHEAD 12u /* rows between what is applied and what is fetched, in two steps */
+#define MANY_ENTRIES 10000u /* if a journal has so many keys, it has more */
 #define FETCH_ENTRIES 30000u /* a smaller cache lies in the processor's own */
 
 /* --- memory for a batch, all of it before the journal hears of it: a recorded batch cannot fail to apply --- */
@@ -279,11 +280,11 @@ static bool collides(const struct hti_core *core, const struct hti_op *op)
     return false;
 }
 
-/* Few large steps: each of them moves all rows. */
+/* Two small steps, and one for all that will follow: each of them moves all rows. But few keys may be written again and again. */
 static int make_replay_room(struct hti_core *core, const struct hti_op *op, uint64_t upcoming)
 {
     const struct room room = room_of(core, op);
-    const uint64_t step = 3 * hti_cache_entries(core->rows);
+    const uint64_t entries = hti_cache_entries(core->rows), step = entries < MANY_ENTRIES ? 3 * entries : upcoming;
     uint64_t n = step < upcoming ? step : upcoming;
     int rc;
 
