@@ -363,8 +363,10 @@ static void note_result(struct htstore *store, int rc, const struct htstore_erro
         hti_journal_poison(store->journal, error);
     pthread_mutex_lock(&store->write_mutex);
     store->flush_status = rc;
-    if (rc != 0)
+    if (rc != 0) {
         store->flush_error = *error;
+        store->replayed = false; /* tried again as any other flush that failed */
+    }
     pthread_cond_broadcast(&store->write_changed);
     pthread_mutex_unlock(&store->write_mutex);
 }
