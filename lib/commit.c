@@ -11,6 +11,7 @@
 #define MAX_SLOWDOWN 4.0
 #define MIN_PAUSE_NS 50000u /* shorter ones would mostly oversleep */
 #define MAX_PAUSE_NS 200000000u /* about a flush transaction */
+#define MANY_ENTRIES 10000u /* if a journal has so many keys, it has more */
 #define FETCH_ENTRIES 30000u /* a smaller cache lies in the processor's own */
 
 /* --- memory for a batch, all of it before the journal hears of it: a recorded batch cannot fail to apply --- */
@@ -183,6 +184,7 @@ static void apply_clear(struct hti_core *core)
     if (!core->resident)
         core->rows_cleared = true;
     core->n_rows = 0;
+    core->uncounted = false;
 }
 
 static void apply_put(const struct hti_write *write, struct hti_core *core, const struct hti_row *row)
@@ -263,6 +265,57 @@ static void apply_op(struct hti_write *write, struct hti_core *core, const struc
                 write->flags[i] = removed;
         }
     }
+}
+
+static bool collides(const struct hti_core *core, const struct hti_op *op)
+{
+    struct hti_row_walk rows;
+    struct hti_row row;
+    const void *value;
+    size_t value_size;
+
+    if (op->key_size != 0 || op->kind != HTI_OP_PUT)
+        return false;
+    hti_row_walk_init(&rows, op);
+    while (hti_row_walk_next(&rows, &row))
+        if (row.key_size > HTI_SHORT_KEY_MAX &&
+            hti_cache_find(core->rows, row.key, row.key_size, &value, &value_size) == HTI_CACHE_COLLISION)
+            return true;
+    return false;
+}
+
+/* Two small steps, and one for all that will follow: each of them moves all rows. But few keys may be written again and again. */
+static int make_replay_room(struct hti_core *core, const struct hti_op *op, uint64_t upcoming)
+{
+    const struct room room = room_of(core, op);
+    const uint64_t entries = hti_cache_entries(core->rows), step = entries < MANY_ENTRIES ? 3 * entries : upcoming;
+    uint64_t n = step < upcoming ? step : upcoming;
+    int rc;
+
+    if (n < room.n_rows)
+        n = room.n_rows;
+    rc = hti_cache_has_room(core->rows, room.n_rows, room.bytes) ? 0 : hti_cache_reserve(core->rows, n, room.bytes);
+    return rc == 0 && hti_cache_uses_heap(core->rows) ? reserve_large_rows(core, op) : rc;
+}
+
+int hti_commit_replay(struct htstore *store, struct hti_core *core, const struct hti_op *op, uint64_t lsn,
+                      uint64_t upcoming)
+{
+    struct hti_write write = { .resolved = true };
+    int rc = 0;
+
+    assert(!core->resident && core->n_handles == 0);
+    core->uncounted = true;
+    core->last_lsn = lsn;
+    if (op->kind != HTI_OP_CLEAR)
+        rc = make_rows(store, core);
+    if (rc == 0 && op->kind != HTI_OP_CLEAR && collides(core, op))
+        return HTSTORE_ECORRUPT;
+    if (rc == 0 && op->kind != HTI_OP_CLEAR)
+        rc = make_replay_room(core, op, upcoming);
+    if (rc == 0)
+        apply_op(&write, core, op);
+    return rc;
 }
 
 static void apply(struct htstore *store, struct hti_write *write)

@@ -16,6 +16,14 @@
 int hti_commit(struct htstore *store, struct hti_write *write, struct htstore_error *error);
 void hti_write_release(struct hti_write *write);
 
+/*
+ * Apply an operation from a journal to the rows of its table, which has no handle yet: what is below them is not asked, so the table
+ * is uncounted afterwards. `upcoming`: at most so many rows will follow, these included. HTSTORE_ENOMEM; HTSTORE_ECORRUPT (two long
+ * keys of one stored form, which no commit lets in).
+ */
+int hti_commit_replay(struct htstore *store, struct hti_core *core, const struct hti_op *op, uint64_t lsn,
+                      uint64_t upcoming);
+
 /* Keep everybody from writing, when those at work are done; and let them go on. With flush_mutex. */
 void hti_commit_block(struct htstore *store);
 void hti_commit_unblock(struct htstore *store);

@@ -2,6 +2,8 @@
 #include "flush.h"
 
 #include <assert.h>
+#include <stdatomic.h>
+#include <stdbool.h>
 #include <string.h>
 
 #include "flushrows.h"
@@ -17,6 +19,7 @@
 #define MIN_MEASURED ((uint64_t)1 << 20) /* bytes; a smaller flush says nothing of its speed */
 #define RETRY_MS 100u /* between attempts after one that failed */
 #define IDLE_MS 3600000u
+#define REPLAYED_AGE_MS 1000u
 
 /* A table within one transaction. */
 struct target {
@@ -263,6 +266,8 @@ static void freeze(struct htstore *store)
     hti_section_close(&store->section);
     pthread_mutex_lock(&store->objects_mutex);
     for (struct hti_core *core = store->cores; core; core = core->next) {
+        if (core->uncounted) /* the flush will count the rows up to here */
+            core->n_rows = 0;
         if (core->resident || core->warming || (!core->rows && !core->rows_cleared))
             continue;
         assert(!core->frozen && core->n_reserved == 0);
@@ -288,6 +293,15 @@ static void freeze_delta(struct htstore *store)
     pthread_mutex_unlock(&store->write_mutex);
 }
 
+/* What LMDB counts, and what has changed since. */
+static void count_rows(struct hti_core *core)
+{
+    if (!core->uncounted)
+        return;
+    core->n_rows += core->totals.n_rows;
+    core->uncounted = false;
+}
+
 static void forget_frozen_rows(struct htstore *store)
 {
     hti_section_close(&store->section);
@@ -296,6 +310,7 @@ static void forget_frozen_rows(struct htstore *store)
         hti_cache_free(core->frozen);
         core->frozen = NULL;
         core->frozen_cleared = false;
+        count_rows(core);
     }
     pthread_mutex_unlock(&store->objects_mutex);
     hti_section_open(&store->section);
@@ -318,6 +333,7 @@ static void release_frozen(struct htstore *store, uint64_t since_ms)
     forget_frozen_rows(store);
     atomic_store(&store->applied_lsn, store->frozen_lsn);
     store->frozen = NULL;
+    store->replayed = false;
     for (const struct hti_record *record = list; record; record = record->next) {
         bytes += record->buf.size;
         store->delta_rows -= record->n_rows;
@@ -359,8 +375,10 @@ static void note_result(struct htstore *store, int rc, const struct htstore_erro
         hti_journal_poison(store->journal, error);
     pthread_mutex_lock(&store->write_mutex);
     store->flush_status = rc;
-    if (rc != 0)
+    if (rc != 0) {
         store->flush_error = *error;
+        store->replayed = false; /* tried again as any other flush that failed */
+    }
     pthread_cond_broadcast(&store->write_changed);
     pthread_mutex_unlock(&store->write_mutex);
 }
@@ -382,6 +400,31 @@ int hti_flush_locked(struct htstore *store, struct htstore_error *error)
     note_result(store, rc, &own); /* also when poisoned: a writer may wait for room that no flush will make */
     if (rc != 0)
         hti_error_copy(error, &own);
+    return rc;
+}
+
+static bool is_counted(struct htstore *store, const struct hti_core *only)
+{
+    bool counted = true;
+
+    struct hti_section_line *line = hti_section_enter(&store->section);
+    pthread_mutex_lock(&store->objects_mutex);
+    for (const struct hti_core *core = only ? only : store->cores; core && counted; core = only ? NULL : core->next)
+        counted = !core->uncounted;
+    pthread_mutex_unlock(&store->objects_mutex);
+    hti_section_leave(line);
+    return counted;
+}
+
+int hti_flush_count(struct htstore *store, const struct hti_core *core, struct htstore_error *error)
+{
+    int rc;
+
+    if (is_counted(store, core))
+        return 0;
+    pthread_mutex_lock(&store->flush_mutex);
+    rc = is_counted(store, core) ? 0 : hti_flush_locked(store, error);
+    pthread_mutex_unlock(&store->flush_mutex);
     return rc;
 }
 
@@ -461,9 +504,27 @@ int hti_flush_collect(struct htstore *store, struct htstore_error *error)
 
 /* --- the thread --- */
 
+static atomic_bool held;
+
+void hti_flush_test_hold(bool on)
+{
+    atomic_store(&held, on);
+}
+
+/* Who has opened the store opens its tables first, and would have to wait for the flush. */
+static uint64_t replayed_due(const struct htstore *store)
+{
+    const uint32_t age = store->options.flush_age_ms;
+    return store->delta_since_ms == 0 ? 0 : store->delta_since_ms + (age < REPLAYED_AGE_MS ? age : REPLAYED_AGE_MS);
+}
+
 static bool is_due(const struct htstore *store, uint64_t now)
 {
-    if (store->n_waiting > 0 || store->delta_bytes >= HTI_FLUSH_AT(store->options.delta_bytes))
+    if (store->n_waiting > 0)
+        return true;
+    if (store->replayed)
+        return now >= replayed_due(store) && !atomic_load(&held);
+    if (store->delta_bytes >= HTI_FLUSH_AT(store->options.delta_bytes))
         return true;
     return store->delta_since_ms != 0 && now >= store->delta_since_ms + store->options.flush_age_ms;
 }
@@ -509,6 +570,8 @@ static uint64_t next_look(const struct htstore *store, uint64_t now)
 
     if (store->delta_since_ms != 0 && store->delta_since_ms + store->options.flush_age_ms < next)
         next = store->delta_since_ms + store->options.flush_age_ms;
+    if (store->replayed && !atomic_load(&held) && replayed_due(store) < next)
+        next = replayed_due(store);
     if (store->options.slow_reader && now + store->options.slow_reader_ms < next)
         next = now + store->options.slow_reader_ms;
     return next;

@@ -17,6 +17,12 @@ int hti_flush_records(struct htstore *store, const struct hti_record *list, uint
  */
 int hti_flush_locked(struct htstore *store, struct htstore_error *error);
 
+/*
+ * Make row counts known that recovery has left open (state.h): of one object, or of all (NULL). Takes flush_mutex, and flushes, only if
+ * that is needed. Codes as above.
+ */
+int hti_flush_count(struct htstore *store, const struct hti_core *core, struct htstore_error *error);
+
 /* Commit store->record as it stands (it holds the session, flags and LSN). With flush_mutex. */
 int hti_flush_commit_record(struct htstore *store, struct htstore_error *error);
 
@@ -25,5 +31,8 @@ int hti_flush_collect(struct htstore *store, struct htstore_error *error);
 
 /* The flusher's thread. */
 void *hti_flush_run(void *store);
+
+/* Tests: the thread leaves alone what was replayed, until somebody else has it flushed. */
+void hti_flush_test_hold(bool on);
 
 #endif

@@ -933,12 +933,12 @@ HTSTORE_API int htstore_table_clear(struct htstore_table *table, uint32_t flags,
 HTSTORE_API int htstore_table_warm(struct htstore_table *table, struct htstore_error *error);
 
 /**
- * The exact number of distinct keys at one instant.
+ * The exact number of distinct keys at one instant. After an open that has replayed a journal, the first call may flush.
  *
  * @param table  [in]  open table
  * @param size   [out] rows
  * @param error  [out] may be NULL
- * @return 0, or HTSTORE_ECORRUPT, HTSTORE_EIO (read-only stores)
+ * @return 0, or HTSTORE_ECORRUPT, HTSTORE_EIO (read-only stores); as htstore_flush() if it had to
  * @par Threads
  * Any number at once.
  * @since 0.1

@@ -23,6 +23,7 @@ struct piece {
     struct piece *next;
     uint64_t number;
     uint64_t size;
+    uint64_t copied; /* bytes of the records that it was made with */
     uint64_t last_lsn; /* 0: no record yet */
 };
 
@@ -107,17 +108,25 @@ static struct piece *new_piece(uint64_t number, uint64_t size)
     return piece;
 }
 
-static int make_segment(struct hti_journal *journal, uint64_t number, uint64_t size, int *fd, struct piece **piece,
+/* What make_segment() is to make. */
+struct wanted {
+    uint64_t number;
+    uint64_t size;
+    struct hti_record *records; /* that it begins with */
+};
+
+static int make_segment(struct hti_journal *journal, const struct wanted *wanted, int *fd, struct piece **piece,
                         struct htstore_error *error)
 {
     struct htstore_error own;
     int rc;
 
     *fd = -1;
-    *piece = new_piece(number, size);
+    *piece = new_piece(wanted->number, wanted->size);
     if (!*piece)
         return hti_fail(error, HTSTORE_ENOMEM, "no memory for a journal segment");
-    rc = hti_segment_create(journal->dir_fd, journal->path, journal->store_id, number, size, fd, &own);
+    rc = hti_segment_create_with(journal->dir_fd, journal->path, journal->store_id, wanted->number, wanted->size,
+                                 wanted->records, fd, &own);
     if (rc == HTSTORE_EIO)
         hti_journal_poison(journal, &own); /* a sync that failed is not tried again, here neither */
     if (rc != 0) {
@@ -139,13 +148,13 @@ static void *run_preparer(void *argument)
             pthread_cond_wait(&journal->changed, &journal->mutex);
             continue;
         }
-        const uint64_t size = journal->spare_size, number = journal->next_number;
+        const struct wanted wanted = { .number = journal->next_number, .size = journal->spare_size };
         struct piece *piece;
         int fd;
 
         journal->preparing = true;
         pthread_mutex_unlock(&journal->mutex);
-        const int rc = make_segment(journal, number, size, &fd, &piece, NULL);
+        const int rc = make_segment(journal, &wanted, &fd, &piece, NULL);
         pthread_mutex_lock(&journal->mutex);
         journal->preparing = false;
         journal->spare_size = 0;
@@ -160,8 +169,10 @@ static void *run_preparer(void *argument)
     return NULL;
 }
 
-static uint64_t size_after(const struct hti_journal *journal, uint64_t size)
+static uint64_t size_after(const struct hti_journal *journal, const struct piece *piece)
 {
+    const uint64_t size = piece->size - piece->copied;
+
     return size * 2 < journal->segment_bytes ? size * 2 : journal->segment_bytes;
 }
 
@@ -170,8 +181,8 @@ static void want_spare(struct hti_journal *journal)
 {
     pthread_mutex_lock(&journal->mutex);
     if (!journal->spare && !journal->preparing && journal->spare_size == 0 &&
-        journal->offset > journal->current->size / 2) {
-        journal->spare_size = size_after(journal, journal->current->size);
+        journal->offset - journal->current->copied > (journal->current->size - journal->current->copied) / 2) {
+        journal->spare_size = size_after(journal, journal->current);
         pthread_cond_broadcast(&journal->changed);
     }
     pthread_mutex_unlock(&journal->mutex);
@@ -213,10 +224,29 @@ static void set_up(struct hti_journal *journal, const struct hti_journal_options
     atomic_init(&journal->durable_lsn, options->next_lsn - 1);
 }
 
+/* The one that the journal begins with. */
+static int make_first(struct hti_journal *journal, const struct hti_journal_options *options,
+                      struct htstore_error *error)
+{
+    struct wanted wanted = { .number = options->first_segment, .records = options->records };
+    uint64_t copied = 0;
+    int rc;
+
+    for (const struct hti_record *r = options->records; r; r = r->next)
+        copied += hti_record_size(r);
+    wanted.size = copied + (options->segment_bytes < FIRST_SEGMENT_SIZE ? options->segment_bytes : FIRST_SEGMENT_SIZE);
+    rc = make_segment(journal, &wanted, &journal->fd, &journal->current, error);
+    if (rc == 0 && copied > 0) {
+        journal->current->copied = copied;
+        journal->current->last_lsn = options->next_lsn - 1;
+        journal->offset += copied;
+    }
+    return rc;
+}
+
 int hti_journal_open(const struct hti_journal_options *options, struct hti_journal **out, struct htstore_error *error)
 {
     struct hti_journal *journal = hti_mem_zalloc(sizeof *journal);
-    const uint64_t size = options->segment_bytes < FIRST_SEGMENT_SIZE ? options->segment_bytes : FIRST_SEGMENT_SIZE;
     int rc, err;
 
     *out = NULL;
@@ -227,7 +257,7 @@ int hti_journal_open(const struct hti_journal_options *options, struct hti_journ
         hti_mem_free(journal);
         return hti_fail(error, HTSTORE_ENOMEM, "no locks for the journal");
     }
-    rc = make_segment(journal, options->first_segment, size, &journal->fd, &journal->current, error);
+    rc = make_first(journal, options, error);
     if (rc == 0 && (err = hti_thread_start(&journal->preparer, "htstore-prepare", run_preparer, journal)) != 0) {
         rc = hti_file_fail(error, err, journal->path, "cannot start the journal's thread");
         close(journal->fd);
@@ -297,7 +327,7 @@ static int take_segment(struct hti_journal *journal, uint64_t need, int *fd, str
     journal->spare = NULL;
     journal->spare_fd = -1;
     number = journal->next_number;
-    size = size_after(journal, journal->current->size);
+    size = size_after(journal, journal->current);
     pthread_mutex_unlock(&journal->mutex);
 
     if (*piece && (*piece)->size - HTI_SEGMENT_DATA_OFFSET >= need)
@@ -311,7 +341,7 @@ static int take_segment(struct hti_journal *journal, uint64_t need, int *fd, str
         size = need + HTI_SEGMENT_DATA_OFFSET;
     rc = hti_journal_poisoned(journal, error); /* by the preparer */
     if (rc == 0)
-        rc = make_segment(journal, number, size, fd, piece, error);
+        rc = make_segment(journal, &(struct wanted){ .number = number, .size = size }, fd, piece, error);
     pthread_mutex_lock(&journal->mutex);
     journal->next_number = rc == 0 ? number + 1 : number;
     pthread_mutex_unlock(&journal->mutex);

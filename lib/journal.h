@@ -19,7 +19,8 @@ struct hti_journal_options {
     const char *path; /* of the journal folder, for messages; copied */
     uint8_t store_id[16];
     uint64_t first_segment; /* number of the segment to make */
-    uint64_t next_lsn;
+    struct hti_record *records; /* NULL, or what it begins with, LSNs and all: synced before it has its name */
+    uint64_t next_lsn; /* behind them */
     uint64_t segment_bytes; /* size that segments grow to */
 };
 

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "arena.h"
+#include "flush.h"
 #include "state.h"
 #include "view.h"
 
@@ -136,7 +137,9 @@ int htstore_list(struct htstore *store, struct htstore_arena *arena, const struc
         return rc;
     if (!hti_arena_is_valid(arena) || !objects || !n)
         return hti_fail(error, HTSTORE_EINVAL, "arena, objects or n is NULL");
-    rc = list_objects(store, arena, &list, &count, error);
+    rc = hti_flush_count(store, NULL, error);
+    if (rc == 0)
+        rc = list_objects(store, arena, &list, &count, error);
     if (rc != 0)
         return rc;
     qsort(list, (size_t)count, sizeof *list, compare_names);

@@ -17,6 +17,7 @@ struct loader {
     const struct hti_totals_record *totals;
     struct hti_cache *cache;
     struct hti_hash128 digest;
+    uint64_t n_rows; /* that were read */
     struct htstore_error *error;
 };
 
@@ -43,8 +44,9 @@ static int add_row(struct loader *l, struct hti_kv_bytes key, struct hti_kv_byte
         return damaged(l, "a row is damaged: its checksum differs");
     if (hti_cache_reserve_row(l->cache, &row) != 0)
         return no_memory(l);
-    hti_cache_put(l->cache, &row);
+    hti_cache_add(l->cache, &row); /* what the cache knows already is newer */
     hti_digest_add(&l->digest, hash);
+    l->n_rows++;
     return 0;
 }
 
@@ -70,7 +72,7 @@ static int check_totals(struct loader *l)
 {
     const struct hti_totals_record *totals = l->totals;
 
-    if (hti_cache_present(l->cache) != totals->n_rows)
+    if (l->n_rows != totals->n_rows)
         return damaged(l, "rows are missing or too many: the count differs from the catalogue's");
     if (l->digest.low != totals->digest.low || l->digest.high != totals->digest.high)
         return damaged(l, "rows were lost or altered: the digest differs from the catalogue's");
@@ -112,11 +114,62 @@ int hti_load_rows(struct htstore *store, const struct hti_core *core, const stru
     return 0;
 }
 
+/* Rows that LMDB has, as far as they count. */
+static uint64_t rows_below(const struct hti_core *core)
+{
+    return core->rows_cleared ? 0 : core->totals.n_rows;
+}
+
+static void set_rows(struct htstore *store, struct hti_core *core, struct hti_cache *rows)
+{
+    hti_section_close(&store->section);
+    core->rows = rows;
+    hti_section_open(&store->section);
+}
+
+/* How many there are was not known after a recovery; otherwise it must be so many. */
+static int count_rows(struct htstore *store, struct hti_core *core, uint64_t n, struct htstore_error *error)
+{
+    struct loader l = { .core = core, .error = error };
+
+    if (!core->uncounted && core->n_rows != n)
+        return damaged(&l, "rows are missing or too many: the count differs from the catalogue's");
+    hti_section_close(&store->section);
+    core->n_rows = n;
+    core->uncounted = false;
+    hti_section_open(&store->section);
+    return 0;
+}
+
+/* LMDB's rows are added to those that it lacks. Nobody else sees them meanwhile, nor waits for them: there is no handle. */
+static int complete_rows(struct htstore *store, struct hti_core *core, struct htstore_error *error)
+{
+    struct loader l = { .core = core, .totals = &core->totals, .cache = core->rows, .error = error };
+    int rc = 0;
+
+    set_rows(store, core, NULL);
+    if (rows_below(core) > 0)
+        rc = load_all(store, &l);
+    if (rc == 0)
+        rc = count_rows(store, core, hti_cache_present(l.cache), error);
+    if (rc != 0) {
+        set_rows(store, core, l.cache); /* what was added is as LMDB has it */
+        return rc;
+    }
+    hti_cache_complete(l.cache);
+    hti_core_change_mode(store, core, l.cache, NULL, true);
+    return 0;
+}
+
 static int make_resident(struct htstore *store, struct hti_core *core, struct htstore_error *error)
 {
+    const struct hti_totals_record none = { .id = core->record.id };
     struct hti_cache *rows;
-    const int rc = hti_load_rows(store, core, &core->totals, &rows, error);
+    int rc;
 
+    if (core->rows)
+        return complete_rows(store, core, error);
+    rc = hti_load_rows(store, core, core->rows_cleared ? &none : &core->totals, &rows, error);
     if (rc == 0)
         hti_core_change_mode(store, core, rows, NULL, true);
     return rc;
@@ -174,7 +227,7 @@ static int make_bounded(struct htstore *store, struct hti_core *core, uint64_t e
         return rc;
     struct hti_cache *recent = hti_budget_recent(store, core, estimate, row_bytes);
     if (recent)
-        hti_core_change_mode(store, core, NULL, recent, false);
+        hti_core_change_mode(store, core, core->rows, recent, false);
     if (hti_core_memory(store, false) > store->options.cache_bytes) { /* the others have to give some back */
         pthread_mutex_lock(&store->write_mutex);
         store->over_budget = true;
@@ -197,9 +250,21 @@ void hti_load_test_quick_rows(uint64_t n)
     atomic_store(&quick_rows, n);
 }
 
+/* Memory that the table would take, and of it what each row takes where it is stored. */
+static uint64_t estimate_bytes(struct htstore *store, const struct hti_core *core, uint64_t *row_bytes)
+{
+    const uint64_t own = core->rows ? hti_cache_entries(core->rows) : 0;
+
+    *row_bytes = stored_row_bytes(store, core);
+    if (*row_bytes == 0 && own > 0)
+        *row_bytes = hti_cache_mean_bytes(core->rows);
+    return hti_cache_estimate(&core->type, rows_below(core) + own, *row_bytes);
+}
+
 /*
  * Decided once, for the first handle: then nobody reads or writes the table, and nobody can begin to, since opening needs
- * flush_mutex. With writers at work the rows that they add while it is being loaded would be missing.
+ * flush_mutex. With writers at work the rows that they add while it is being loaded would be missing. What LMDB lacks is in `rows`,
+ * and need not be flushed before: after a recovery nobody shall wait for that. Only half of a flush that failed must come to its end.
  */
 int hti_load_table(struct htstore *store, struct hti_core *core, struct htstore_error *error)
 {
@@ -208,17 +273,16 @@ int hti_load_table(struct htstore *store, struct hti_core *core, struct htstore_
 
     if (has_handles(store, core) || core->resident || core->warming)
         return 0;
-    if (core->last_lsn > atomic_load(&store->applied_lsn) && (rc = hti_flush_locked(store, error)) != 0)
+    if ((core->frozen || core->frozen_cleared) && (rc = hti_flush_locked(store, error)) != 0)
         return rc;
-    if (core->totals.n_rows == 0)
+    if (rows_below(core) == 0 && !core->rows)
         return make_resident(store, core, error);
-    row_bytes = stored_row_bytes(store, core);
-    estimate = hti_cache_estimate(&core->type, core->totals.n_rows, row_bytes);
+    estimate = estimate_bytes(store, core, &row_bytes);
     if (store->options.flags & HTSTORE_NO_PRELOAD)
         return make_bounded(store, core, estimate < VISIT_BYTES ? estimate : VISIT_BYTES, row_bytes, error);
     if (estimate > hti_budget_free(store))
         return make_bounded(store, core, estimate, row_bytes, error);
-    if (core->totals.n_rows <= atomic_load(&quick_rows))
+    if (rows_below(core) <= atomic_load(&quick_rows))
         return make_resident(store, core, error);
     return start_warming(store, core, error);
 }

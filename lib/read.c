@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "flush.h"
 #include "lookup.h"
 #include "mem.h"
 #include "outputs.h"
@@ -399,6 +400,8 @@ int htstore_table_size(struct htstore_table *table, uint64_t *size, struct htsto
     store = table->handle.store;
     if (store->readonly)
         rc = check_not_dropped(store, table->handle.core, error);
+    if (rc == 0)
+        rc = hti_flush_count(store, table->handle.core, error);
     if (rc != 0)
         return rc;
     struct hti_section_line *line = hti_section_enter(&store->section);

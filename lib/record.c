@@ -367,6 +367,7 @@ int hti_record_load(const struct hti_record_header *header, const uint8_t *paylo
     record->n_ops = header->n_ops;
     record->n_rows = n_rows;
     record->lsn = header->lsn;
+    record->durable_lsn = header->durable_lsn;
     record->payload_hash = header->payload_hash;
     if (header->payload_size > 0)
         memcpy(record->buf.data + HTI_RECORD_HEADER_SIZE, payload, (size_t)header->payload_size);

@@ -53,6 +53,7 @@ struct hti_record {
     uint32_t n_ops;
     uint64_t n_rows;
     uint64_t lsn; /* 0 until the journal has it */
+    uint64_t durable_lsn; /* what its header says, if it was read from a journal */
     uint64_t payload_hash;
     struct hti_record *next; /* list of its owner */
 };

@@ -20,6 +20,7 @@ static const uint8_t MAGIC[8] = { 'H', 'T', 'J', 'S', 'E', 'G', '\r', '\n' };
 #define WINDOW_SIZE (1u << 20)
 #define SLICE_SIZE ((uint64_t)4 << 20) /* some ms of a disk's time */
 #define TEMPORARY_SUFFIX ".tmp"
+#define MAX_VECTORS 256
 
 void hti_segment_name(uint64_t number, char out[HTI_SEGMENT_NAME_SIZE])
 {
@@ -46,22 +47,54 @@ static void make_header(uint8_t *h, const uint8_t store_id[16], uint64_t number,
     hti_store_le64(h + 56, hti_hash64(h, 56, 0));
 }
 
+/* Many at a time; *at moves on. */
+static int write_records(int fd, uint64_t binding, struct hti_record *records, uint64_t *at)
+{
+    struct iovec iov[MAX_VECTORS];
+    int err = 0;
+
+    for (struct hti_record *r = records; err == 0 && r;) {
+        uint64_t size = 0;
+        int n = 0;
+        for (; r && n < MAX_VECTORS; r = r->next, n++) {
+            hti_record_stamp(r, r->lsn, r->durable_lsn, binding);
+            iov[n].iov_base = r->buf.data;
+            iov[n].iov_len = r->buf.size;
+            size += r->buf.size;
+        }
+        err = hti_file_writev_at(fd, iov, n, *at, NULL);
+        *at += size;
+    }
+    return err;
+}
+
 /*
  * Zeros are really written: after fallocate alone a sync would still have to convert extents. In slices, each of which is synced, so
  * that the syncs of those who write to the segment before it do not wait for all of this one.
  */
-static int write_segment(int fd, const uint8_t store_id[16], uint64_t number, uint64_t size)
+static int write_zeros(int fd, uint64_t from, uint64_t size)
 {
-    uint8_t header[HEADER_SIZE];
     int err = 0;
 
-    for (uint64_t at = 0; err == 0 && at < size; at += SLICE_SIZE) {
+    for (uint64_t at = from; err == 0 && at < size; at += SLICE_SIZE) {
         const uint64_t left = size - at;
         err = hti_file_fill_zero(fd, at, left < SLICE_SIZE ? left : SLICE_SIZE);
         if (err == 0 && left > SLICE_SIZE)
             err = hti_file_datasync(fd);
     }
+    return err;
+}
 
+static int write_segment(int fd, const uint8_t store_id[16], uint64_t number, uint64_t size, struct hti_record *records)
+{
+    uint8_t header[HEADER_SIZE];
+    uint64_t at = records ? HTI_SEGMENT_DATA_OFFSET : 0;
+    int err = records ? hti_file_fill_zero(fd, 0, at) : 0;
+
+    if (err == 0)
+        err = write_records(fd, hti_segment_binding(store_id, number), records, &at);
+    if (err == 0)
+        err = write_zeros(fd, at, size);
     if (err == 0) {
         make_header(header, store_id, number, size);
         err = hti_file_write_at(fd, header, sizeof header, 0);
@@ -71,6 +104,12 @@ static int write_segment(int fd, const uint8_t store_id[16], uint64_t number, ui
 
 int hti_segment_create(int dir_fd, const char *dir_path, const uint8_t store_id[16], uint64_t number, uint64_t size,
                        int *fd, struct htstore_error *error)
+{
+    return hti_segment_create_with(dir_fd, dir_path, store_id, number, size, NULL, fd, error);
+}
+
+int hti_segment_create_with(int dir_fd, const char *dir_path, const uint8_t store_id[16], uint64_t number,
+                            uint64_t size, struct hti_record *records, int *fd, struct htstore_error *error)
 {
     char name[HTI_SEGMENT_NAME_SIZE], temporary[HTI_SEGMENT_NAME_SIZE + 8];
     int rc, err;
@@ -82,7 +121,7 @@ int hti_segment_create(int dir_fd, const char *dir_path, const uint8_t store_id[
     rc = hti_file_open(dir_fd, temporary, O_RDWR | O_CREAT | O_EXCL, dir_path, fd, error);
     if (rc != 0)
         return rc;
-    err = write_segment(*fd, store_id, number, size);
+    err = write_segment(*fd, store_id, number, size, records);
     if (err == 0)
         err = hti_file_rename_new(dir_fd, temporary, dir_fd, name);
     if (err == 0 && (err = hti_file_sync(dir_fd)) != 0)

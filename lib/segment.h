@@ -24,6 +24,13 @@ uint64_t hti_segment_binding(const uint8_t store_id[16], uint64_t number);
 int hti_segment_create(int dir_fd, const char *dir_path, const uint8_t store_id[16], uint64_t number, uint64_t size,
                        int *fd, struct htstore_error *error);
 
+/*
+ * The same, with a list of records in front of the zeros, which keep their LSNs and durable LSNs: a segment that is found has all of
+ * them. They fit.
+ */
+int hti_segment_create_with(int dir_fd, const char *dir_path, const uint8_t store_id[16], uint64_t number,
+                            uint64_t size, struct hti_record *records, int *fd, struct htstore_error *error);
+
 /* Numbers of all segments in the folder, ascending; *numbers is owned by the caller. Leftover temporary files are removed if `clean`. */
 int hti_segment_list(int dir_fd, const char *dir_path, bool clean, uint64_t **numbers, size_t *n,
                      struct htstore_error *error);

@@ -392,11 +392,11 @@ void hti_core_change_mode(struct htstore *store, struct hti_core *core, struct h
     pthread_mutex_lock(&store->write_mutex);
     hti_section_close(&store->section);
     old = (struct given_up){ core->rows, core->recent, core->warming };
+    core->rows_cleared = core->rows_cleared && rows == old.rows && !resident;
     core->rows = rows;
     core->recent = recent;
     core->warming = NULL;
     core->resident = resident;
-    core->rows_cleared = false;
     core->version++;
     pthread_mutex_lock(&store->objects_mutex);
     const bool unpin = core->pinned && (resident || core->n_handles == 0);

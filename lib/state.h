@@ -49,7 +49,8 @@ struct hti_core {
      *   bounded   `rows` were written since the last freeze, `frozen` before it and are being flushed; `recent` are some
      *             of the rows that were asked for, as they are now; the others are asked of LMDB (budget.h)
      */
-    uint64_t n_rows;
+    uint64_t n_rows; /* uncounted: by how much it has changed since the flush or open that it is counted from */
+    bool uncounted; /* recovery does not know yet which rows are new: a flush will tell, or a clear, or loading */
     uint64_t last_lsn; /* of the last batch that touched it */
     uint64_t version; /* goes up with every change of its contents or mode */
     bool resident;
@@ -148,6 +149,7 @@ struct htstore {
     uint64_t delta_lsn; /* of the last record in the delta */
     uint64_t delta_bytes; /* of delta and frozen */
     uint64_t delta_rows;
+    bool replayed; /* the delta, or what is frozen, came from a journal: it is flushed soon */
     uint64_t delta_since_ms; /* when the oldest record came; 0: none */
     uint64_t unsynced_since_ms; /* when the oldest INTERVAL record came that is not synced; 0: none */
     uint64_t flush_ns_per_kib; /* what the last large flush took; 0: not known */
@@ -220,7 +222,8 @@ uint64_t hti_core_bytes(const struct hti_core *core); /* of what the budget is f
 uint64_t hti_core_memory(struct htstore *store, bool unflushed);
 /*
  * Another mode: the caches that it has from now on; those that it had are freed unless they are the same. All that they
- * knew must be flushed, or be in the new ones, and no write of the table be queued. With flush_mutex.
+ * knew must be flushed, or be in the new ones, and no write of the table be queued. A clear stays in force with the rows that
+ * came after it, unless they are all now. With flush_mutex.
  */
 void hti_core_change_mode(struct htstore *store, struct hti_core *core, struct hti_cache *rows,
                           struct hti_cache *recent, bool resident);

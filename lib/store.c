@@ -236,7 +236,8 @@ static int open_journal(struct htstore *store, const struct hti_recovery *recove
     struct hti_journal_options options = {
         .dir_fd = store->journal_fd,
         .path = path,
-        .next_lsn = store->record.applied_lsn + 1,
+        .records = store->delta,
+        .next_lsn = recovery->last_lsn + 1,
         .segment_bytes = store->options.segment_bytes,
         .first_segment = store->record.first_segment + 1,
     };
@@ -250,8 +251,9 @@ static int open_journal(struct htstore *store, const struct hti_recovery *recove
 }
 
 /*
- * Replay, then a new segment, then a commit of our own that carries everything replayed and says that the store is in
- * use; only then may the old segments go: until that commit, what LMDB shows might be known to the page cache only.
+ * Replay, then a new segment that begins with what was replayed and LMDB lacks, then a commit of our own that names it and says
+ * that the store is in use; only then may the old segments go. Until that commit they are what counts: what they and LMDB show
+ * might be known to the page cache only, but the new segment is synced, and the commit makes what LMDB shows durable.
  */
 static int recover(struct htstore *store, struct htstore_error *error)
 {
@@ -271,9 +273,9 @@ static int recover(struct htstore *store, struct htstore_error *error)
     }
     if (rc == 0)
         rc = hti_recover_delete(store, &recovery, error);
-    hti_recover_release(&recovery);
     atomic_store(&store->applied_lsn, store->record.applied_lsn);
-    atomic_store(&store->visible_lsn, store->record.applied_lsn);
+    atomic_store(&store->visible_lsn, recovery.last_lsn);
+    hti_recover_release(&recovery);
     return rc;
 }
 
@@ -411,8 +413,9 @@ static int new_store(const char *path, const struct htstore_options *options, st
 }
 
 /*
- * An open that fails leaves no journal segment behind: it has no record in it. But once LMDB says that the store is in
- * use, a missing journal would be taken for damage: then LMDB must say first that it was closed.
+ * An open that fails leaves no journal segment behind: what it has are copies of records in older ones. But once LMDB says that the
+ * store is in use, they may be the only ones, and stay; and without records a missing journal would be taken for damage: then LMDB
+ * must say first that it was closed.
  */
 static bool may_remove_journal(struct htstore *store)
 {
@@ -420,6 +423,8 @@ static bool may_remove_journal(struct htstore *store)
         return false;
     if (!store->in_use)
         return true;
+    if (store->delta || store->frozen)
+        return false;
     store->record.clean = true;
     return hti_flush_commit_record(store, NULL) == 0;
 }
@@ -607,6 +612,9 @@ int htstore_stats(struct htstore *store, struct htstore_stats *stats, struct hts
         return rc;
     if (!stats || stats->size == 0)
         return hti_fail(error, HTSTORE_EINVAL, "stats is NULL or its size is 0");
+    rc = hti_flush_count(store, NULL, error);
+    if (rc != 0)
+        return rc;
     memset(&s, 0, sizeof s);
     s.size = stats->size;
     s.readonly = store->readonly;

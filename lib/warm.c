@@ -18,19 +18,27 @@ struct hti_warming {
     size_t key_size; /* 0: none yet */
     struct hti_totals_record totals; /* when it began */
     struct hti_hash128 digest; /* of the rows read */
+    bool has_room; /* for all rows that it had when it began */
     bool stopped; /* for want of memory */
 };
 
 int hti_warm_start(struct htstore *store, struct hti_core *core, struct htstore_error *error)
 {
     struct hti_warming *warming = hti_mem_zalloc(sizeof *warming);
-    struct hti_cache *rows = NULL;
+    struct hti_cache *rows = core->rows;
     char label[HTI_CORE_LABEL_SIZE];
+    int rc = warming ? 0 : HTSTORE_ENOMEM;
 
-    if (!warming || hti_cache_new(&core->type, HTI_CACHE_PARTIAL, &rows) != 0 ||
-        hti_cache_reserve(rows, core->totals.n_rows, 0) != 0) {
+    if (rc == 0 && !rows) { /* else room is made beside readers, who need not wait until many rows have moved */
+        rc = hti_cache_new(&core->type, HTI_CACHE_PARTIAL, &rows);
+        rc = rc ? rc : hti_cache_reserve(rows, core->totals.n_rows, 0);
+        if (rc == 0)
+            warming->has_room = true;
+    }
+    if (rc != 0) {
         hti_mem_free(warming);
-        hti_cache_free(rows);
+        if (rows != core->rows)
+            hti_cache_free(rows);
         return hti_fail(error, HTSTORE_ENOMEM, "no memory to load %s", hti_core_label(core, label));
     }
     warming->totals = core->totals;
@@ -107,12 +115,14 @@ static int make_room(struct slice *s)
 {
     struct hti_core *core = s->core;
     struct hti_cache_growth *growth;
+    const uint64_t n = core->warming->has_room ? s->n_rows : core->warming->totals.n_rows;
     uint64_t bytes = core->bytes_reserved;
     int rc;
 
     for (unsigned i = 0; i < s->n_rows; i++)
         bytes += hti_cache_row_bytes(core->rows, s->rows[i].key_size, s->rows[i].value_size);
-    rc = hti_cache_grow(core->rows, core->n_reserved + s->n_rows, bytes, &growth);
+    rc = hti_cache_grow(core->rows, core->n_reserved + n, bytes, &growth);
+    core->warming->has_room = core->warming->has_room || rc == 0;
     for (unsigned i = 0; rc == 0 && hti_cache_uses_heap(core->rows) && i < s->n_rows; i++)
         if (hti_cache_row_is_large(core->rows, s->rows[i].key_size, s->rows[i].value_size))
             rc = hti_cache_reserve_large(core->rows, s->rows[i].key_size, s->rows[i].value_size);
@@ -191,14 +201,14 @@ static bool same_totals(const struct hti_totals_record *a, const struct hti_tota
 }
 
 /*
- * LMDB may lose rows without a word when a page is damaged. The count must be right whatever was written meanwhile; the
- * digest can be compared if no flush has changed it.
+ * LMDB may lose rows without a word when a page is damaged. The count must be right whatever was written meanwhile, if it is known;
+ * the digest can be compared if no flush has changed it.
  */
 static int check_all(const struct hti_core *core, struct htstore_error *error)
 {
     const struct hti_warming *w = core->warming;
 
-    if (hti_cache_present(core->rows) != core->n_rows)
+    if (!core->uncounted && hti_cache_present(core->rows) != core->n_rows)
         return damaged(core, "rows are missing or too many: the count differs from the catalogue's", error);
     if (!core->rows_cleared && same_totals(&w->totals, &core->totals) &&
         (w->digest.low != w->totals.digest.low || w->digest.high != w->totals.digest.high))
@@ -217,6 +227,8 @@ static int finish(struct htstore *store, struct hti_core *core, struct htstore_e
         pthread_mutex_lock(&store->write_mutex);
         hti_section_close(&store->section);
         hti_cache_complete(core->rows);
+        core->n_rows = hti_cache_present(core->rows);
+        core->uncounted = false;
         hti_section_open(&store->section);
         pthread_mutex_unlock(&store->write_mutex);
         hti_core_change_mode(store, core, core->rows, NULL, true);

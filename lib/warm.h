@@ -10,7 +10,7 @@
 
 #include "state.h"
 
-/* Begin: the table has no handle yet and nothing of it is unflushed. With flush_mutex. HTSTORE_ENOMEM. */
+/* Begin: the table has no handle yet; what it has in memory is all that LMDB lacks. With flush_mutex. HTSTORE_ENOMEM. */
 int hti_warm_start(struct htstore *store, struct hti_core *core, struct htstore_error *error);
 /* Wait until a table does not warm up any more. Takes write_mutex. */
 void hti_warm_wait(struct htstore *store, struct hti_core *core);

@@ -74,16 +74,18 @@ static void count_lost(struct journal_walk *j, uint64_t last)
     j->expected = last + 1;
 }
 
-/* Behind the last record that is known to have been synced, one that is missing ends the journal: the tail is torn. */
+/*
+ * Behind the last record that is known to have been synced, one that is missing ends the journal: the tail is torn. A copy of one
+ * that was shown is left out: it would undo what followed.
+ */
 static void show_record(struct journal_walk *j, const struct hti_record *record)
 {
     if (record->lsn <= (j->wreck->has_store ? j->wreck->store.applied_lsn : 0))
         return;
     count_lost(j, record->lsn - 1 < j->proven ? record->lsn - 1 : j->proven);
-    if (record->lsn > j->expected)
+    if (record->lsn != j->expected)
         return;
-    if (record->lsn == j->expected)
-        j->expected++;
+    j->expected++;
     j->stopped = j->record(j->user, record);
 }
 

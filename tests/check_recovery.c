@@ -561,6 +561,45 @@ START_TEST(recovery_killed_before_it_deletes_is_repeated)
 }
 END_TEST
 
+/* scene.number: which call is the last one, of which kind; of which there are five. */
+static void open_until_killed(void)
+{
+    static const enum mishap_call calls[] = { MISHAP_WRITE, MISHAP_DATASYNC, MISHAP_SYNC, MISHAP_UNLINK,
+                                              MISHAP_RENAME };
+    const struct mishap mishap = { .call = calls[scene.number % 5], .file = "copy", .after = scene.number / 5 };
+    struct mishap by_name = mishap;
+
+    by_name.file = ".htj";
+    mishap_set(mishap.call == MISHAP_UNLINK || mishap.call == MISHAP_RENAME ? &by_name : &mishap);
+    (void)scene_try_open(scene.copy);
+    _exit(3); /* as an actor that no mishap has ended */
+}
+
+/* Copies lie beside what they were made of: both are there, and each record counts once, listed or read a second time. */
+START_TEST(recovery_killed_at_any_step_is_repeated)
+{
+    unsigned n_killed = 0;
+
+    make_big_store(_i ? HTSTORE_LAZY : HTSTORE_SYNC);
+    for (unsigned kind = 0; kind < 5; kind++)
+        for (scene.number = kind;; scene.number += 5) {
+            scene.options.delta_bytes = 0;
+            scene_make_copy();
+            if (!scene_crash("open_until_killed"))
+                n_killed++;
+            else if (scene.number / 5 > 12)
+                break;
+            scene.options.delta_bytes = scene.number % 2 ? SMALL_DELTA : 0;
+            scene_open(scene.copy);
+            scene_expect(N_BIG);
+            ck_assert_uint_eq(scene_stats().visible_lsn, N_BIG);
+            ck_assert_uint_eq(scene_stats().replayed_records, N_BIG);
+            scene_close();
+        }
+    ck_assert_uint_ge(n_killed, 8);
+}
+END_TEST
+
 static const enum mishap_call recovery_calls[] = { MISHAP_WRITE, MISHAP_DATASYNC, MISHAP_SYNC, MISHAP_UNLINK,
                                                    MISHAP_RENAME };
 
@@ -685,16 +724,20 @@ END_TEST
 
 START_TEST(lsns_go_on_without_a_gap)
 {
-    uint64_t n = 0;
+    uint64_t n = 0, n_flushed = 0;
 
     for (unsigned round = 0; round < 4; round++) {
-        make_store(modes[round % N_MODES]);
-        for (unsigned i = 0; i < N_RECORDS; i++)
-            ck_assert_uint_eq(records[i].lsn, ++n);
+        scene.flags = modes[round % N_MODES];
+        ck_assert(scene_crash("write_some"));
+        n += N_RECORDS;
+        ck_assert_uint_eq(scene_records(scene.path, records), n - n_flushed); /* copies of earlier ones, too */
+        for (uint64_t i = 0; i < n - n_flushed; i++)
+            ck_assert_uint_eq(records[i].lsn, n_flushed + i + 1);
         if (round % 2) {
             scene_open(scene.path);
             ck_assert_uint_eq(scene_stats().visible_lsn, n);
             scene_close();
+            n_flushed = n;
         }
     }
 }
@@ -708,7 +751,12 @@ START_TEST(open_says_how_much_it_replayed)
     ck_assert_uint_eq(stats.replayed_records, N_RECORDS);
     ck_assert_uint_eq(stats.visible_lsn, N_RECORDS);
     ck_assert_uint_eq(stats.durable_lsn, N_RECORDS);
+    ck_assert_uint_eq(stats.applied_lsn, 0); /* that is what the flusher does next */
+    ck_assert_uint_eq(stats.delta_rows, N_RECORDS);
+    scene_must(htstore_flush(scene.store, &scene.error), "flush");
+    stats = scene_stats();
     ck_assert_uint_eq(stats.applied_lsn, N_RECORDS);
+    ck_assert_uint_eq(stats.delta_rows, 0);
     scene_close();
     scene_open(scene.path);
     stats = scene_stats();
@@ -748,6 +796,7 @@ static Suite *make_suite(void)
     tcase_add_loop_test(again, damage_in_records_that_lmdb_holds_costs_nothing, 0, 2);
     tcase_add_test(again, replay_completes_a_flush_that_was_killed_anywhere);
     tcase_add_test(again, recovery_killed_before_it_deletes_is_repeated);
+    tcase_add_loop_test(again, recovery_killed_at_any_step_is_repeated, 0, 2);
     tcase_add_loop_test(again, recovery_that_meets_an_error_gives_it_and_works_later, 0, 10);
     tcase_add_loop_test(again, dropped_records_stay_dropped, 0, 16);
     tcase_add_loop_test(again, old_segments_that_return_are_ignored, 0, 2);
@@ -768,6 +817,7 @@ int main(int argc, char **argv)
         { "write_flush_write", write_flush_write },
         { "flush_until_killed", flush_until_killed },
         { "open_until_deletion", open_until_deletion },
+        { "open_until_killed", open_until_killed },
         { "just_open", just_open },
         { "write_after_tear", write_after_tear },
         { 0 },

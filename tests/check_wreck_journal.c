@@ -207,6 +207,7 @@ START_TEST(segments_of_earlier_sessions_are_not_read)
     struct ruin_content stale = ruin_load(ruin_segment_path(ruin_segment_number()));
     uint64_t stale_number = ruin_segment_number();
     api_open_store();
+    OK(htstore_flush(api.store, &api.error));
     struct htstore_table *table;
     OK(htstore_table_open(api.store, "ints", NULL, &table, &api.error));
     for (unsigned i = 0; i < 3; i++)
@@ -217,6 +218,43 @@ START_TEST(segments_of_earlier_sessions_are_not_read)
     RECOVERED(0);
     ruin_same_image(image, ruin_image_of_saved());
     ck_assert_uint_eq(ruin_report.n_records, 3);
+}
+END_TEST
+
+/* A second segment that begins with the first record of the first one. */
+static void add_copy(uint64_t number)
+{
+    struct ruin_content c = ruin_load(ruin_segment_path(number));
+    struct hti_record_header header;
+    struct hti_segment segment;
+    struct hti_record *record;
+    int file, fd = open(api_path("damaged/journal"), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+    OK(hti_segment_open(fd, "journal", c.data + 16, number, &segment, &api.error));
+    OK(hti_segment_read(&segment, &header, &record, &api.error));
+    OK(hti_segment_create_with(fd, "journal", c.data + 16, number + 7, 65536, record, &file, &api.error));
+    hti_record_free(record);
+    hti_segment_close(&segment);
+    close(file);
+    close(fd);
+}
+
+/* A recovery was killed before it deleted what it had copied, and the copies have rotted but for the first. */
+START_TEST(a_copy_does_not_undo_what_followed_it)
+{
+    struct htstore_table *table;
+
+    ruin_make_sound();
+    api_reopen();
+    OK(htstore_table_open(api.store, "ints", NULL, &table, &api.error));
+    ruin_add_rows(table, 20000, 1, HTSTORE_SYNC);
+    OK(htstore_table_clear(table, HTSTORE_SYNC, &api.error));
+    ruin_close_table(table);
+    struct ruin_image *image = ruin_kill();
+    add_copy(ruin_segment_number());
+    RECOVERED(0);
+    ruin_same_image(image, ruin_image_of_saved());
+    ck_assert_uint_eq(ruin_report.n_records, 2);
 }
 END_TEST
 
@@ -335,6 +373,7 @@ int main(void)
     tcase_add_test(tests, a_missing_segment_is_counted);
     tcase_add_test(tests, a_missing_journal_is_a_loss_unless_the_store_was_closed);
     tcase_add_test(tests, segments_of_earlier_sessions_are_not_read);
+    tcase_add_test(tests, a_copy_does_not_undo_what_followed_it);
     tcase_add_loop_test(tests, a_bad_sector_in_the_journal_costs_its_records_only, 0, 2);
     tcase_add_test(tests, operations_on_lost_tables_are_left_out);
     tcase_add_test(tests, a_record_that_does_not_fit_its_table_is_lost);
