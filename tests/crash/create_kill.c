@@ -93,6 +93,7 @@ static void open_unflushed(void)
 
     o.delta_bytes = 0;
     o.flush_age_ms = UINT32_MAX;
+    o.cache_bytes = 0; /* a table that outgrows its memory would be flushed */
     must(oracle_open(&s, strike_path, &o), "open");
 }
 
