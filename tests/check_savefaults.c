@@ -227,18 +227,36 @@ static void reopen_after_poison(void)
     ck_assert_int_eq(number_in(right), number);
 }
 
+/* A thread of the store may have met the fault too, where the root of the file was to be written: LMDB then refuses even to read. */
+static bool can_read(void)
+{
+    const int64_t key = 0;
+    int64_t value;
+    const struct htstore_array k = htstore_vector(HTSTORE_INT64, &key, 1);
+    struct htstore_array v = htstore_vector(HTSTORE_INT64, &value, 1);
+    const int rc = htstore_table_lookup(left, &k, NULL, &v, NULL, &api.error);
+
+    ck_assert(rc == 0 || (rc == HTSTORE_EIO && (api.options.flags & HTSTORE_NO_PRELOAD)));
+    return rc == 0;
+}
+
 /* Old contents in all tables; the store goes on, or says that it has failed. */
 static void check_failed_restore(void)
 {
     const int code = api.error.code;
 
     ck_assert_msg(code == HTSTORE_EIO || code == HTSTORE_ENOSPC, "%d: %s", code, api.error.message);
-    if (code == HTSTORE_ENOSPC || !(api.options.flags & HTSTORE_NO_PRELOAD)) { /* LMDB may not even read any more */
+    const bool reads = can_read();
+    if (reads) {
         ck_assert_int_eq(number_in(left), 7);
         ck_assert_int_eq(number_in(right), 7);
     }
-    if (code == HTSTORE_ENOSPC) {
+    if (code == HTSTORE_ENOSPC && reads) {
         OK(fill(left, 7));
+        return;
+    }
+    if (code == HTSTORE_ENOSPC) {
+        reopen_after_poison();
         return;
     }
     REFUSED(fill(left, 7), HTSTORE_EIO, "");
@@ -269,8 +287,11 @@ START_TEST(a_restore_that_fails_leaves_all_old_contents)
         const unsigned hits = mishap_hits();
         mishap_set(NULL);
         if (rc == 0) { /* a thread of the store may have met it, or nobody */
-            ck_assert_int_eq(number_in(left), 1);
-            ck_assert_int_eq(number_in(right), 1);
+            ck_assert(hits > 0 || can_read());
+            if (can_read()) {
+                ck_assert_int_eq(number_in(left), 1);
+                ck_assert_int_eq(number_in(right), 1);
+            }
             if (hits == 0)
                 break;
             reopen_after_poison();
