@@ -56,10 +56,9 @@ uint64_t hti_heap_bytes(const struct hti_heap *heap); /* memory held */
 
 static inline void *hti_heap_at(const struct hti_heap *heap, uint32_t item)
 {
-    const struct hti_region *chunks = heap->chunk_index.data, *large = heap->large_index.data;
-
     if (item >= HTI_HEAP_LARGE)
-        return large[item - HTI_HEAP_LARGE].data;
+        return ((const struct hti_region *)heap->large_index.data)[item - HTI_HEAP_LARGE].data;
+    const struct hti_region *chunks = heap->chunk_index.data;
     const uint64_t at = (uint64_t)item << heap->unit_shift;
     return (uint8_t *)chunks[at >> HTI_HEAP_CHUNK_SHIFT].data + (at & (HTI_HEAP_CHUNK_SIZE - 1));
 }
