@@ -585,15 +585,16 @@ START_TEST(recovery_killed_at_any_step_is_repeated)
         for (scene.number = kind;; scene.number += 5) {
             scene.options.delta_bytes = 0;
             scene_make_copy();
-            if (!scene_crash("open_until_killed"))
-                n_killed++;
-            else if (scene.number / 5 > 12)
+            const bool killed = !scene_crash("open_until_killed");
+            n_killed += killed;
+            if (!killed && scene.number / 5 > 12)
                 break;
             scene.options.delta_bytes = scene.number % 2 ? SMALL_DELTA : 0;
             scene_open(scene.copy);
             scene_expect(N_BIG);
             ck_assert_uint_eq(scene_stats().visible_lsn, N_BIG);
-            ck_assert_uint_eq(scene_stats().replayed_records, N_BIG);
+            if (killed) /* the others may have had the time to flush */
+                ck_assert_uint_eq(scene_stats().replayed_records, N_BIG);
             scene_close();
         }
     ck_assert_uint_ge(n_killed, 8);
