@@ -2,8 +2,6 @@
 #include "engine.hpp"
 #include "measure.hpp"
 
-#include <unistd.h>
-
 namespace bench
 {
 namespace
@@ -136,30 +134,14 @@ class HtstoreEngine : public Engine
         finish();
     }
 
-    /* Warm is when the memory of tables has not grown for 200 ms. */
     void warm() override
     {
-        uint64_t before = ~(uint64_t)0;
+        struct htstore_error error;
 
-        for (unsigned same = 0; same < 4;) {
-            const uint64_t bytes = cached_bytes();
-            same = bytes == before ? same + 1 : 0;
-            before = bytes;
-            usleep(50000);
-        }
+        check(htstore_table_warm(table, &error), error);
     }
 
   private:
-    uint64_t cached_bytes()
-    {
-        struct htstore_stats stats = {};
-        struct htstore_error error;
-
-        stats.size = sizeof stats;
-        check(htstore_stats(store, &stats, &error), error);
-        return stats.cache_bytes;
-    }
-
     Shape shape;
     struct htstore *store = nullptr;
     struct htstore_table *table = nullptr;
