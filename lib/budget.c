@@ -89,17 +89,20 @@ static void copy_rows(const struct hti_cache *rows, struct hti_cache *recent)
         hti_cache_fill(recent, &row);
 }
 
-static uint64_t row_bytes_of(const struct hti_core *core)
+static uint64_t row_bytes_of(struct htstore *store, const struct hti_core *core)
 {
+    struct hti_section_line *line = hti_section_enter(&store->section); /* readers change recent rows */
     const struct hti_cache *known = core->recent ? core->recent : core->rows;
     const uint64_t bytes = known ? hti_cache_mean_bytes(known) : 0;
+
+    hti_section_leave(line);
     return bytes > 0 ? bytes : 64;
 }
 
 /* Nobody writes, everything is flushed: what a cache knows is what LMDB has. Bounded, or smaller if it is that already. */
 static int shrink(struct htstore *store, struct hti_core *core, uint64_t bytes)
 {
-    const uint64_t row_bytes = row_bytes_of(core);
+    const uint64_t row_bytes = row_bytes_of(store, core);
     struct hti_cache *recent;
 
     if (hti_cache_new_bounded(&core->type, bytes, row_bytes, &recent) != 0)
