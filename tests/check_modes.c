@@ -1,10 +1,13 @@
 /* Tests of the ways in which tables are kept in memory: loaded in the background, within a budget, and from one to the other. */
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "api_util.h"
+#include "bytes.h"
 #include "load.h"
 
 /* Sanitizers have memory of their own. */
@@ -308,6 +311,53 @@ START_TEST(tables_share_one_budget)
 }
 END_TEST
 
+/* --- damage --- */
+
+/* One bit of the value of a row, in its page. */
+static void damage_row(int64_t key)
+{
+    const int64_t value = value_of(key, 1);
+    uint8_t row[16], *bytes;
+    char path[300];
+    struct stat st;
+
+    hti_store_be64(row, (uint64_t)key ^ (UINT64_C(1) << 63));
+    hti_store_le64(row + 8, (uint64_t)value);
+    (void)snprintf(path, sizeof path, "%s/data.mdb", api.path);
+    const int fd = open(path, O_RDWR | O_CLOEXEC);
+    ck_assert_int_ge(fd, 0);
+    ck_assert_int_eq(fstat(fd, &st), 0);
+    bytes = malloc((size_t)st.st_size);
+    ck_assert_ptr_nonnull(bytes);
+    ck_assert_int_eq(pread(fd, bytes, (size_t)st.st_size, 0), (ssize_t)st.st_size);
+    unsigned n = 0;
+    for (uint8_t *at = bytes; (at = memmem(at, (size_t)(bytes + st.st_size - at), row, sizeof row)) != NULL; at++, n++)
+        at[8] ^= 1; /* in pages that are not used any more too */
+    ck_assert_uint_gt(n, 0);
+    ck_assert_int_eq(pwrite(fd, bytes, (size_t)st.st_size, 0), (ssize_t)st.st_size);
+    free(bytes);
+    close(fd);
+}
+
+START_TEST(damage_that_loading_meets_is_told_by_whoever_asks)
+{
+    int64_t key = 5, value = 0;
+    const struct htstore_array k = ints(&key, 1);
+    struct htstore_array v = ints(&value, 1);
+
+    begin();
+    write_rows(0, N, 1);
+    api_close_store();
+    damage_row(N / 2);
+    api_open_store();
+    OK(htstore_table_open(api.store, "t1", NULL, &api.table, &api.error));
+    REFUSED(htstore_table_warm(api.table, &api.error), HTSTORE_ECORRUPT, "t1");
+    REFUSED(htstore_table_lookup(api.table, &k, NULL, &v, NULL, &api.error), HTSTORE_ECORRUPT, "t1");
+    REFUSED(htstore_table_insert(api.table, &k, &v, 0, &api.error), HTSTORE_ECORRUPT, "checksum");
+    ck_assert_uint_eq(api_stats().resident_tables, 0);
+}
+END_TEST
+
 /* --- what is told is what is there --- */
 
 #define N_MANY 600000
@@ -364,6 +414,7 @@ int main(void)
     tcase_add_test(tests, what_is_remembered_follows_every_change);
     tcase_add_test(tests, a_table_that_outgrows_the_budget_becomes_bounded);
     tcase_add_test(tests, tables_share_one_budget);
+    tcase_add_test(tests, damage_that_loading_meets_is_told_by_whoever_asks);
     tcase_add_test(tests, the_memory_that_is_told_is_that_of_the_process);
     suite_add_tcase(suite, tests);
     return check_run(suite);
