@@ -1,6 +1,7 @@
 /*
  * fuzz_kvfile: the check before LMDB maps a file, the page walker and the audit, over any bytes: once as a whole file, and once as
- * changes to a small valid one (four bytes each: offset u16, kind, value), so that mere chance gets past the metas.
+ * changes to a small valid one (four bytes each: offset u16, kind, value), so that mere chance gets past the metas. And searches in
+ * the pages of that.
  */
 #include "kvfile.h"
 
@@ -10,6 +11,7 @@
 
 #include "kv_image.h"
 #include "kvaudit.h"
+#include "kvsearch.h"
 #include "kvwalk.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -84,6 +86,26 @@ static int read_file(const uint8_t *data, size_t size, struct sum *sum)
     return code;
 }
 
+/* Searches that begin at every page, as if it were a root, for keys of the input. */
+static void search_pages(const struct kv_image *image, const uint8_t *data, size_t size, struct sum *sum)
+{
+    struct hti_kvsearch search = { .map = image->data, .page_size = image->page_size };
+    struct hti_kvsearch_key keys[HTI_KVSEARCH_KEYS + 1];
+    const unsigned n = sizeof keys / sizeof *keys;
+
+    search.n_pages = image->n_pages;
+    for (search.root = 0; search.root <= search.n_pages; search.root++) {
+        for (unsigned k = 0; k < n; k++) {
+            const size_t from = size > 0 ? k % size : 0, left = size - from;
+            keys[k] = (struct hti_kvsearch_key){ .key = data + from, .key_size = left < k % 9 ? left : k % 9 };
+        }
+        hti_kvsearch_find(&search, keys, n);
+        for (unsigned k = 0; k < n; k++)
+            for (size_t i = 0; keys[k].result == HTI_KVSEARCH_FOUND && i < keys[k].value_size; i++)
+                sum->bytes += keys[k].value[i];
+    }
+}
+
 static void change(const struct kv_image *image, const uint8_t *order)
 {
     size_t offset = hti_load_le16(order) % image->size;
@@ -120,6 +142,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     for (size_t i = 0; i + 4 <= size && i < 64; i += 4)
         change(&image, data + i);
     (void)read_file(image.data, image.size, &sum);
+    search_pages(&image, data, size, &sum);
     free(image.data);
     return 0;
 }
